@@ -1,0 +1,5 @@
+//! Discovery against a provider on loopback.
+
+mod keys;
+mod metadata;
+mod provider;

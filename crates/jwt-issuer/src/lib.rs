@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+#[cfg(test)]
+mod hex;
+mod key;
+mod mac;
+mod random;
+mod seal;
+mod token;
+
+pub use crate::{
+    error::{Error, TokenError},
+    key::{KeyId, KeyRing, MIN_MASTER_KEY_BYTES, MasterKey},
+    mac::Mac,
+    random::{random_bytes, random_token, sha256_base64url},
+    seal::Sealer,
+    token::{AccessClaims, JwtIssuer, MAX_CLOCK_SKEW},
+};

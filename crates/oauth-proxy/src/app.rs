@@ -1,0 +1,43 @@
+//! What every route shares.
+
+use std::sync::Arc;
+
+use jwt_issuer::{JwtIssuer, KeyRing, Mac, Sealer};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{clock::UnixClock, config::Config, provider::Provider, store::Store};
+
+/// One authorization server: configuration, keys, storage, provider.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) config: Config,
+    pub(crate) clock: UnixClock,
+    pub(crate) store: Store,
+    pub(crate) provider: Arc<dyn Provider>,
+    pub(crate) keys: Keys,
+    /// Work that no client's hang-up cancels and that shutdown awaits (D6).
+    pub(crate) tasks: TaskTracker,
+    /// Ends the watching of streams.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// One key per purpose, all derived from one ring (D8).
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub(crate) access: JwtIssuer,
+    /// Seals the authorization request into the consent form.
+    pub(crate) consent: Sealer,
+    pub(crate) refresh: Mac,
+    pub(crate) by_subject: Mac,
+}
+
+impl Keys {
+    pub(crate) fn new(ring: &KeyRing, issuer: &str) -> Self {
+        Self {
+            access: JwtIssuer::new(ring, issuer),
+            consent: Sealer::new(ring, "consent-request", issuer),
+            refresh: Mac::new(ring, "refresh-token", issuer),
+            by_subject: Mac::new(ring, "by-subject", issuer),
+        }
+    }
+}

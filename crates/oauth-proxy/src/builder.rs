@@ -1,0 +1,330 @@
+//! Putting an authorization server together.
+
+use std::sync::Arc;
+
+use jwt_issuer::KeyRing;
+use kv_storage::{KeyValue, Protected};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::{Host, Url};
+
+use crate::{
+    OAuthProxy,
+    access::AccessPolicy,
+    app::{App, Keys},
+    clock::{Clock, UnixClock},
+    config::{Config, Lifetimes},
+    provider::Provider,
+    redirect_uri::RedirectPolicy,
+    resource::Resources,
+    scope::{OFFLINE_ACCESS, ScopeSet},
+    store::Store,
+};
+
+/// Collects what an [`OAuthProxy`] needs; [`build`](Self::build) says what is missing.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct OAuthProxyBuilder {
+    base_url: String,
+    provider: Arc<dyn Provider>,
+    storage: Option<Arc<dyn KeyValue>>,
+    keys: Option<KeyRing>,
+    access: Option<AccessPolicy>,
+    resources: Vec<String>,
+    required_scopes: Vec<String>,
+    extra_scopes: Vec<String>,
+    provider_name: Option<String>,
+    callback_path: String,
+    redirect_policy: RedirectPolicy,
+    lifetimes: Lifetimes,
+    clock: UnixClock,
+}
+
+/// What keeps an [`OAuthProxy`] from being built, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Something that has no safe default was not given.
+    #[error("nothing was given for `{what}`: {fix}")]
+    Missing {
+        /// The builder's method.
+        what: &'static str,
+        /// What to call.
+        fix: &'static str,
+    },
+    /// The base URL cannot be the issuer.
+    #[error("the base URL `{url}` cannot be used: {why}")]
+    BaseUrl {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A resource is not a path below the base URL.
+    #[error("the resource `{resource}` cannot be used: {why}")]
+    Resource {
+        /// As it was given.
+        resource: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The callback path cannot be used.
+    #[error("the callback path `{path}` must begin with `/` and be an ordinary path")]
+    CallbackPath {
+        /// As it was given.
+        path: String,
+    },
+    /// A lifetime is out of its bounds.
+    #[error("{0}")]
+    Lifetime(String),
+}
+
+impl OAuthProxyBuilder {
+    pub(crate) fn new(base_url: String, provider: Arc<dyn Provider>) -> Self {
+        Self {
+            base_url,
+            provider,
+            storage: None,
+            keys: None,
+            access: None,
+            resources: Vec::new(),
+            required_scopes: vec!["openid".to_owned()],
+            extra_scopes: Vec::new(),
+            provider_name: None,
+            callback_path: "/auth/callback".to_owned(),
+            redirect_policy: RedirectPolicy::default(),
+            lifetimes: Lifetimes::default(),
+            clock: UnixClock::system(),
+        }
+    }
+
+    /// Where clients, transactions, codes and grants rest: encrypted, or in plain memory (D8).
+    /// Required.
+    pub fn storage(mut self, storage: impl Protected) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Stores the provider's tokens in the clear in whatever this is.
+    ///
+    /// Everybody who reads that storage can act as the people who logged in.
+    pub fn danger_unencrypted_storage(mut self, storage: impl KeyValue) -> Self {
+        self.storage = Some(Arc::new(storage));
+        self
+    }
+
+    /// Signs and seals everything that we issue; the first key is the current one. Required.
+    pub fn signing_keys(mut self, keys: KeyRing) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Who may log in. Required: there is no default that is right for anybody (D10).
+    pub fn access(mut self, policy: AccessPolicy) -> Self {
+        self.access = Some(policy);
+        self
+    }
+
+    /// A protected resource as a path below the base URL. Default: `/mcp`. The first is the one
+    /// that a client gets that names none.
+    pub fn resource(mut self, path: impl Into<String>) -> Self {
+        self.resources.push(path.into());
+        self
+    }
+
+    /// What a token must have at the resource, and what a client that asks for nothing gets.
+    /// Default: `openid`.
+    pub fn required_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.required_scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What a client may ask for beyond the required scopes. `offline_access` always.
+    pub fn extra_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.extra_scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How the consent page names the provider. Default: "your identity provider".
+    pub fn provider_name(mut self, name: impl Into<String>) -> Self {
+        self.provider_name = Some(name.into());
+        self
+    }
+
+    /// Where the provider returns, below the base URL. Default: `/auth/callback`. The base URL
+    /// with this path is the redirect URI to register at the provider.
+    pub fn callback_path(mut self, path: impl Into<String>) -> Self {
+        self.callback_path = path.into();
+        self
+    }
+
+    /// Which redirect URIs clients may register.
+    pub fn redirect_policy(mut self, policy: RedirectPolicy) -> Self {
+        self.redirect_policy = policy;
+        self
+    }
+
+    /// How long everything lives.
+    pub fn lifetimes(mut self, lifetimes: Lifetimes) -> Self {
+        self.lifetimes = lifetimes;
+        self
+    }
+
+    /// Where the present moment comes from. Default: the system's clock.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = UnixClock::new(clock);
+        self
+    }
+
+    /// The authorization server.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] names what is missing or wrong, and the way out.
+    pub fn build(self) -> Result<OAuthProxy, BuildError> {
+        let missing = |what, fix| BuildError::Missing { what, fix };
+        let storage = self.storage.ok_or_else(|| {
+            missing("storage", "call `.storage(…)` with `Encrypted` storage or `Memory`")
+        })?;
+        let keys = self.keys.ok_or_else(|| {
+            missing("signing_keys", "call `.signing_keys(…)` with a `KeyRing` that is kept")
+        })?;
+        let access = self.access.filter(|access| !access.is_empty()).ok_or_else(|| {
+            missing("access", "call `.access(…)` with a rule, or with `AccessPolicy::any_user()`")
+        })?;
+        if let Some(complaint) = self.lifetimes.complaint() {
+            return Err(BuildError::Lifetime(complaint));
+        }
+        let base = check_base_url(&self.base_url)
+            .map_err(|why| BuildError::BaseUrl { url: self.base_url.clone(), why })?;
+        if !is_plain_path(&self.callback_path) {
+            return Err(BuildError::CallbackPath { path: self.callback_path });
+        }
+        let paths =
+            if self.resources.is_empty() { vec!["/mcp".to_owned()] } else { self.resources };
+        let resources = Resources::new(&self.base_url, &paths)
+            .map_err(|(resource, why)| BuildError::Resource { resource, why })?;
+        let required_scopes: ScopeSet = self.required_scopes.iter().map(String::as_str).collect();
+        let supported_scopes = required_scopes
+            .iter()
+            .chain(self.extra_scopes.iter().map(String::as_str))
+            .chain([OFFLINE_ACCESS])
+            .collect();
+        let config = Config {
+            base_path: base.path,
+            secure_cookies: base.https,
+            issuer: self.base_url,
+            callback_path: self.callback_path,
+            resources,
+            required_scopes,
+            supported_scopes,
+            redirect_policy: self.redirect_policy,
+            access,
+            provider_name: self
+                .provider_name
+                .unwrap_or_else(|| "your identity provider".to_owned()),
+            lifetimes: self.lifetimes,
+        };
+        let keys = Keys::new(&keys, &config.issuer);
+        Ok(OAuthProxy::new(App {
+            config,
+            clock: self.clock,
+            store: Store::new(storage),
+            provider: self.provider,
+            keys,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        }))
+    }
+}
+
+struct BaseUrl {
+    path: String,
+    https: bool,
+}
+
+/// The base URL is the issuer, byte for byte: it must be written the way that URL parsers write it,
+/// so that no client sees another string (D1).
+fn check_base_url(text: &str) -> Result<BaseUrl, &'static str> {
+    let url = Url::parse(text).map_err(|_| "it is not an absolute URL")?;
+    let https = match url.scheme() {
+        "https" => true,
+        "http" if is_loopback(&url) => false,
+        "http" => return Err("plain http is for loopback only; use https"),
+        _ => return Err("it must begin with https:// (or http:// on loopback)"),
+    };
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("it must have no query and no fragment");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("it must not contain a user name or password");
+    }
+    if text.ends_with('/') {
+        return Err("it must not end with a slash");
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    if format!("{}{path}", url.origin().ascii_serialization()) != text {
+        return Err(
+            "it is not in its normal form: lower-case host, no default port, no dots in the path",
+        );
+    }
+    if !path.is_empty() && !is_plain_path(&path) {
+        return Err("its path must be ordinary segments of letters, digits, `-`, `.`, `_`, `~`");
+    }
+    Ok(BaseUrl { path, https })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Segments of unreserved characters: nothing that a router would read as a pattern.
+fn is_plain_path(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            !matches!(segment, "" | "." | "..")
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_taken_as_it_is_written_or_refused() {
+        for good in [
+            "https://mcp.example",
+            "https://mcp.example:8443",
+            "https://mcp.example/team/a",
+            "http://localhost:8000",
+            "http://127.0.0.1:8000",
+            "http://[::1]:8000",
+        ] {
+            assert!(check_base_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "https://mcp.example/",
+            "https://MCP.example",
+            "https://mcp.example:443",
+            "https://mcp.example/a/../b",
+            "https://mcp.example/a//b",
+            "https://mcp.example/{a}",
+            "https://user:pw@mcp.example",
+            "https://mcp.example?x=1",
+            "https://mcp.example#x",
+            "http://mcp.example",
+            "ftp://mcp.example",
+            "mcp.example",
+        ] {
+            assert!(check_base_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Which client is calling (OAuth 2.1 §2.4): `none`, `client_secret_basic`, `client_secret_post`.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, header};
+use jwt_issuer::sha256_base64url;
+use percent_encoding::percent_decode_str;
+use subtle::ConstantTimeEq;
+
+use crate::{
+    app::App,
+    client::ClientRecord,
+    error::{ErrorCode, OAuthError},
+    params::Params,
+    store::Stored,
+};
+
+/// What the request says about the client; nothing in it is believed yet.
+struct Presented {
+    client_id: String,
+    /// The ways in which the secret may have been meant: Python and Rust form-encode it in the
+    /// header, TypeScript does not.
+    secrets: Vec<String>,
+    basic: bool,
+}
+
+/// Authenticates the client of a token or revocation request.
+///
+/// # Errors
+///
+/// 401 `invalid_client` if it is unknown or its secret is wrong: that makes clients register anew.
+pub(crate) async fn authenticate(
+    app: &App,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Stored<ClientRecord>, OAuthError> {
+    let presented = presented(headers, params)?;
+    let refuse = |why: &'static str| {
+        let error = OAuthError::new(ErrorCode::InvalidClient, why);
+        if presented.basic { error.with_basic_challenge() } else { error }
+    };
+    let Some(stored) = app.store.get::<ClientRecord>(&presented.client_id).await? else {
+        return Err(refuse("this client is not registered here; register again"));
+    };
+    let Some(expected) = &stored.record.secret_hash else { return Ok(stored) };
+    let proven = presented.secrets.iter().any(|secret| {
+        bool::from(sha256_base64url(secret.as_bytes()).as_bytes().ct_eq(expected.as_bytes()))
+    });
+    if proven { Ok(stored) } else { Err(refuse("the client secret is missing or wrong")) }
+}
+
+fn presented(headers: &HeaderMap, params: &Params) -> Result<Presented, OAuthError> {
+    let id = params.one("client_id")?;
+    let secret = params.one("client_secret")?;
+    let Some((basic_id, basic_secret)) = basic(headers)? else {
+        let Some(id) = id else {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidClient,
+                "the parameter `client_id` is missing",
+            ));
+        };
+        let secrets = secret.map(str::to_owned).into_iter().collect();
+        return Ok(Presented { client_id: id.to_owned(), secrets, basic: false });
+    };
+    if secret.is_some() {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "the client authenticates twice: in the header and in the body",
+        ));
+    }
+    let client_id = form_decoded(&basic_id);
+    if id.is_some_and(|id| id != client_id && id != basic_id) {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "the header and the body name different clients",
+        ));
+    }
+    let decoded = form_decoded(&basic_secret);
+    Ok(Presented { client_id, secrets: vec![basic_secret, decoded], basic: true })
+}
+
+/// Id and secret of an `Authorization: Basic` header, not form-decoded yet.
+fn basic(headers: &HeaderMap) -> Result<Option<(String, String)>, OAuthError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let malformed =
+        || OAuthError::new(ErrorCode::InvalidRequest, "the `Authorization` header is malformed");
+    if values.next().is_some() {
+        return Err(malformed());
+    }
+    let value = value.to_str().map_err(|_| malformed())?;
+    let Some((scheme, encoded)) = value.split_once(' ') else { return Err(malformed()) };
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(malformed());
+    }
+    let decoded = BASE64_STANDARD.decode(encoded.trim()).map_err(|_| malformed())?;
+    let text = String::from_utf8(decoded).map_err(|_| malformed())?;
+    let (id, secret) = text.split_once(':').ok_or_else(malformed)?;
+    Ok(Some((id.to_owned(), secret.to_owned())))
+}
+
+/// RFC 6749 §2.3.1 form-encodes both parts of the header.
+fn form_decoded(text: &str) -> String {
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn with_basic(pair: &str) -> HeaderMap {
+        let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
+        HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap())])
+    }
+
+    #[test]
+    fn basic_is_read_with_and_without_form_encoding() {
+        let params = Params::parse(b"grant_type=x").unwrap();
+        let presented = presented(&with_basic("a%2Db:s%2Bt"), &params).unwrap();
+        assert_eq!(presented.client_id, "a-b");
+        assert_eq!(presented.secrets, ["s%2Bt", "s+t"]);
+        assert!(presented.basic);
+    }
+
+    #[test]
+    fn two_ways_at_once_are_refused() {
+        let both = Params::parse(b"client_secret=s").unwrap();
+        assert!(presented(&with_basic("a:s"), &both).is_err());
+        let other = Params::parse(b"client_id=b").unwrap();
+        assert!(presented(&with_basic("a:s"), &other).is_err());
+    }
+
+    #[test]
+    fn a_malformed_header_is_a_bad_request_not_a_panic() {
+        let params = Params::parse(b"client_id=a").unwrap();
+        for value in ["Basic", "Basic !!!", "Basic YQ==", "Bearer x", "Basic /w=="] {
+            let headers =
+                HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            let error = presented(&headers, &params).err().unwrap();
+            assert_eq!(error.code(), ErrorCode::InvalidRequest, "{value}");
+        }
+    }
+}

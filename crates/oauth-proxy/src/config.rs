@@ -1,0 +1,193 @@
+//! What the builder settled: names, lifetimes, rules.
+
+use std::time::Duration;
+
+use crate::{
+    access::AccessPolicy, redirect_uri::RedirectPolicy, resource::Resources, scope::ScopeSet,
+};
+
+/// Every lifetime of the authorization server, each a setting (D15).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// How long a consent page may be answered. Default 15 min.
+    pub consent: Duration,
+    /// From approval to the provider's answer. Default 15 min, the most that is useful.
+    pub transaction: Duration,
+    /// How long a code may be redeemed. Default 5 min (OAuth 2.1 §4.1.2 recommends at most 10).
+    pub code: Duration,
+    /// How long a redeemed code is remembered, so that a replay is noticed. Default 24 h.
+    pub code_memory: Duration,
+    /// Our access token. Default 1 h.
+    pub access_token: Duration,
+    /// Our access token while the provider cannot be asked (D7). Default 5 min.
+    pub outage_access_token: Duration,
+    /// An unused grant ends after this. Default 30 d.
+    pub refresh_idle: Duration,
+    /// Every grant ends after this. Default 90 d.
+    pub refresh_absolute: Duration,
+    /// A grant whose provider gave no refresh token ends after this, or with the provider's access
+    /// token if that lives longer. Default 8 h.
+    pub session_without_refresh: Duration,
+    /// For how long a just rotated refresh token still leads to its successor (D5).
+    /// Default 120 s; at most 10 min.
+    pub refresh_grace: Duration,
+    /// The longest that a revoked access token may still be believed (D4). Default 1 s; 0 reads the
+    /// store at every request.
+    pub revocation_delay: Duration,
+    /// How often the grants of open streams are checked (D12). Default 5 s.
+    pub stream_check: Duration,
+    /// The provider's token is renewed when less than this is left of it. Default 60 s.
+    pub provider_refresh_margin: Duration,
+    /// The hard deadline of one call to the provider. Default 10 s; the lease is three times that.
+    pub provider_call: Duration,
+    /// How long past the end of the provider's token a grant survives while the provider is down
+    /// (D7). Default 1 h.
+    pub provider_outage_tolerance: Duration,
+    /// A client that never got a grant is forgotten after this. Default 30 d.
+    pub unused_client: Duration,
+    /// A client is remembered this long after the longest life of its last grant. Default 90 d.
+    pub used_client: Duration,
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            consent: 15 * MINUTE,
+            transaction: 15 * MINUTE,
+            code: 5 * MINUTE,
+            code_memory: DAY,
+            access_token: HOUR,
+            outage_access_token: 5 * MINUTE,
+            refresh_idle: 30 * DAY,
+            refresh_absolute: 90 * DAY,
+            session_without_refresh: 8 * HOUR,
+            refresh_grace: 2 * MINUTE,
+            revocation_delay: Duration::from_secs(1),
+            stream_check: Duration::from_secs(5),
+            provider_refresh_margin: MINUTE,
+            provider_call: Duration::from_secs(10),
+            provider_outage_tolerance: HOUR,
+            unused_client: 30 * DAY,
+            used_client: 90 * DAY,
+        }
+    }
+}
+
+impl Lifetimes {
+    /// The longest grace window that every client gets (D5).
+    pub const MAX_REFRESH_GRACE: Duration = Duration::from_mins(10);
+
+    /// How long one process may hold the right to call the provider for a grant (D6).
+    pub(crate) fn lease(&self) -> Duration {
+        self.provider_call * 3
+    }
+
+    /// What is wrong with these lifetimes, in words for the operator.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let positive = [
+            ("consent", self.consent),
+            ("transaction", self.transaction),
+            ("code", self.code),
+            ("code_memory", self.code_memory),
+            ("access_token", self.access_token),
+            ("outage_access_token", self.outage_access_token),
+            ("refresh_idle", self.refresh_idle),
+            ("refresh_absolute", self.refresh_absolute),
+            ("session_without_refresh", self.session_without_refresh),
+            ("stream_check", self.stream_check),
+            ("provider_call", self.provider_call),
+            ("unused_client", self.unused_client),
+            ("used_client", self.used_client),
+        ];
+        for (name, lifetime) in positive {
+            if lifetime < Duration::from_secs(1) {
+                return Some(format!("lifetime `{name}` is {lifetime:?}; it must be at least 1 s"));
+            }
+        }
+        if self.refresh_grace > Self::MAX_REFRESH_GRACE {
+            return Some(format!(
+                "lifetime `refresh_grace` is {:?}; it must be at most {:?}",
+                self.refresh_grace,
+                Self::MAX_REFRESH_GRACE
+            ));
+        }
+        if self.code_memory < self.code {
+            return Some("lifetime `code_memory` must not be shorter than `code`".to_owned());
+        }
+        None
+    }
+}
+
+/// What the routes read; made once by the builder, never changed.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// The issuer is the base URL, byte for byte, without a trailing slash (D1).
+    pub(crate) issuer: String,
+    /// The path of the issuer: empty, or `/x` without a trailing slash.
+    pub(crate) base_path: String,
+    /// Where the provider returns, below `base_path`.
+    pub(crate) callback_path: String,
+    /// Whether cookies carry `Secure` and the `__Host-` prefix (D9).
+    pub(crate) secure_cookies: bool,
+    /// The protected resources; the first is the default.
+    pub(crate) resources: Resources,
+    /// What a token must have to use a resource, and what a client that asks for nothing gets.
+    pub(crate) required_scopes: ScopeSet,
+    /// What a client may ask for.
+    pub(crate) supported_scopes: ScopeSet,
+    /// Which redirect URIs may be registered.
+    pub(crate) redirect_policy: RedirectPolicy,
+    /// Who may log in.
+    pub(crate) access: AccessPolicy,
+    /// How the consent page names the provider.
+    pub(crate) provider_name: String,
+    /// All lifetimes.
+    pub(crate) lifetimes: Lifetimes,
+}
+
+impl Config {
+    /// An absolute URL below the issuer.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer)
+    }
+
+    /// Scheme, host and port of the issuer, as browsers write it in `Origin`.
+    pub(crate) fn origin(&self) -> &str {
+        self.issuer.strip_suffix(&self.base_path).unwrap_or(&self.issuer)
+    }
+
+    /// Our RFC 8414 document: the well-known name goes between host and path.
+    pub(crate) fn metadata_url(&self) -> String {
+        format!("{}/.well-known/oauth-authorization-server{}", self.origin(), self.base_path)
+    }
+
+    /// The redirect URI that is registered at the provider.
+    pub(crate) fn callback_url(&self) -> String {
+        self.url(&self.callback_path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_accepted() {
+        assert_eq!(Lifetimes::default().complaint(), None);
+    }
+
+    #[test]
+    fn a_lifetime_out_of_bounds_is_named() {
+        let zero = Lifetimes { access_token: Duration::ZERO, ..Lifetimes::default() };
+        assert!(zero.complaint().unwrap().contains("`access_token`"));
+        let grace = Lifetimes { refresh_grace: HOUR, ..Lifetimes::default() };
+        assert!(grace.complaint().unwrap().contains("`refresh_grace`"));
+        let memory = Lifetimes { code_memory: MINUTE, ..Lifetimes::default() };
+        assert!(memory.complaint().unwrap().contains("`code_memory`"));
+    }
+}

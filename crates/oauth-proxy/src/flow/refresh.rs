@@ -1,0 +1,54 @@
+//! Where a genuine refresh token stands (D5), and rotation.
+
+use std::time::Duration;
+
+use crate::record::grant::{Grant, Retired};
+
+/// The most retired generations that are remembered inside the grace window.
+///
+/// A client that rotates faster than this is not one that lost an answer.
+const MAX_RETIRED: usize = 64;
+
+/// Where a refresh token with a good MAC stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The successor of all others: rotate.
+    Current,
+    /// Rotated a moment ago: a lost answer or a second tab. Answer with the current token.
+    Retired,
+    /// Rotated long ago: somebody else has it. Revoke.
+    Replay,
+    /// We issued it, but the store does not know: it lost a write. Go on from it.
+    Ahead,
+}
+
+/// Where the token of `generation` stands at `now`.
+pub(crate) fn standing(grant: &Grant, generation: u64, now: u64, grace: Duration) -> Standing {
+    if generation == grant.generation {
+        return Standing::Current;
+    }
+    if generation > grant.generation {
+        return Standing::Ahead;
+    }
+    let remembered = grant.retired.iter().find(|retired| retired.generation == generation);
+    match remembered {
+        Some(retired) if is_within(retired, now, grace) => Standing::Retired,
+        _ => Standing::Replay,
+    }
+}
+
+/// The grant after the token of `presented` (current or ahead) was used.
+pub(crate) fn rotate(grant: &mut Grant, presented: u64, now: u64, grace: Duration) {
+    grant.retired.retain(|retired| is_within(retired, now, grace));
+    grant.retired.push(Retired { generation: presented, at: now });
+    if grant.retired.len() > MAX_RETIRED {
+        let surplus = grant.retired.len() - MAX_RETIRED;
+        grant.retired.drain(..surplus);
+    }
+    grant.generation = presented.saturating_add(1);
+    grant.used_at = now;
+}
+
+fn is_within(retired: &Retired, now: u64, grace: Duration) -> bool {
+    now.saturating_sub(retired.at) <= grace.as_secs() && !grace.is_zero()
+}

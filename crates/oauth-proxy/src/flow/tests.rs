@@ -1,0 +1,156 @@
+//! Tables for the decisions.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use secrecy::SecretString;
+use serde_json::Map;
+
+use super::{
+    code::{Redemption, Verdict, activate, check, verdict},
+    refresh::{Standing, rotate, standing},
+};
+use crate::{
+    error::ErrorCode,
+    pkce,
+    record::{
+        code::CodeRecord,
+        grant::{Grant, Phase, ProviderSession},
+        transaction::ClientSnapshot,
+    },
+    scope::ScopeSet,
+};
+
+const GRACE: Duration = Duration::from_mins(2);
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+fn grant() -> Grant {
+    Grant {
+        id: "grant".to_owned(),
+        phase: Phase::Pending,
+        issuer: "https://idp.example".to_owned(),
+        subject: "alice".to_owned(),
+        claims: Map::new(),
+        client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        scopes: ScopeSet::parse("openid"),
+        resource: "https://mcp.example/mcp".to_owned(),
+        provider: ProviderSession {
+            access_token: SecretString::from("provider"),
+            refresh_token: None,
+            expires_at: None,
+        },
+        seed: SecretString::from("seed"),
+        generation: 0,
+        retired: Vec::new(),
+        refreshing: None,
+        created_at: 1_000,
+        used_at: 1_000,
+        not_after: 100_000,
+    }
+}
+
+fn code() -> CodeRecord {
+    CodeRecord {
+        client_id: "client".to_owned(),
+        redirect_uri: "http://localhost:1/cb".to_owned(),
+        code_challenge: pkce::challenge(VERIFIER),
+        resource: "https://mcp.example/mcp".to_owned(),
+        grant_id: "grant".to_owned(),
+        redeem_until: 1_300,
+    }
+}
+
+fn redemption() -> Redemption<'static> {
+    Redemption {
+        client_id: "client",
+        redirect_uri: Some("http://localhost:1/cb"),
+        code_verifier: Some(VERIFIER),
+        resource: Some("https://mcp.example/mcp"),
+    }
+}
+
+#[test]
+fn a_code_belongs_to_its_client_redirect_uri_verifier_and_resource() {
+    check(&code(), &redemption()).unwrap();
+    check(&code(), &Redemption { redirect_uri: None, resource: None, ..redemption() }).unwrap();
+
+    let wrong = [
+        (Redemption { client_id: "other", ..redemption() }, ErrorCode::InvalidGrant),
+        (
+            Redemption { redirect_uri: Some("http://localhost:2/cb"), ..redemption() },
+            ErrorCode::InvalidGrant,
+        ),
+        (Redemption { code_verifier: None, ..redemption() }, ErrorCode::InvalidRequest),
+        (
+            Redemption {
+                code_verifier: Some("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXX"),
+                ..redemption()
+            },
+            ErrorCode::InvalidGrant,
+        ),
+        (
+            Redemption { resource: Some("https://mcp.example/other"), ..redemption() },
+            ErrorCode::InvalidTarget,
+        ),
+    ];
+    for (redemption, expected) in wrong {
+        let error = check(&code(), &redemption).unwrap_err();
+        assert_eq!(error.code(), expected, "{redemption:?}");
+    }
+}
+
+#[test]
+fn a_code_is_good_once_and_in_time() {
+    let mut grant = grant();
+    assert_eq!(verdict(&code(), &grant, 1_300), Verdict::Activate);
+    assert_eq!(verdict(&code(), &grant, 1_301), Verdict::Late);
+    activate(&mut grant, "attempt", 1_200);
+    assert_eq!(verdict(&code(), &grant, 1_200), Verdict::Replay);
+    assert_eq!(verdict(&code(), &grant, 9_999), Verdict::Replay);
+}
+
+#[test]
+fn a_rotated_token_leads_to_its_successor_inside_the_window_only() {
+    let mut grant = grant();
+    rotate(&mut grant, 0, 2_000, GRACE);
+    assert_eq!(grant.generation, 1);
+    assert_eq!(standing(&grant, 1, 2_000, GRACE), Standing::Current);
+    assert_eq!(standing(&grant, 0, 2_000, GRACE), Standing::Retired);
+    assert_eq!(standing(&grant, 0, 2_120, GRACE), Standing::Retired);
+    assert_eq!(standing(&grant, 0, 2_121, GRACE), Standing::Replay);
+    assert_eq!(standing(&grant, 2, 2_000, GRACE), Standing::Ahead);
+}
+
+#[test]
+fn without_a_window_the_second_use_is_a_replay() {
+    let mut grant = grant();
+    rotate(&mut grant, 0, 2_000, Duration::ZERO);
+    assert_eq!(standing(&grant, 0, 2_000, Duration::ZERO), Standing::Replay);
+}
+
+#[test]
+fn a_token_ahead_of_a_store_that_lost_a_write_goes_on_from_there() {
+    let mut grant = grant();
+    rotate(&mut grant, 4, 2_000, GRACE);
+    assert_eq!(grant.generation, 5);
+    assert_eq!(standing(&grant, 4, 2_001, GRACE), Standing::Retired);
+}
+
+proptest! {
+    /// However a client rotates, exactly one generation is current, and the remembered ones are
+    /// bounded and older.
+    #[test]
+    fn rotation_keeps_one_current_generation(steps in prop::collection::vec(0_u64..90, 1..200)) {
+        let mut grant = grant();
+        let mut now = 1_000;
+        for step in steps {
+            now += step;
+            let current = grant.generation;
+            rotate(&mut grant, current, now, GRACE);
+            prop_assert_eq!(grant.generation, current + 1);
+            prop_assert!(grant.retired.len() <= 64);
+            prop_assert!(grant.retired.iter().all(|retired| retired.generation < grant.generation));
+            prop_assert_eq!(standing(&grant, current, now, GRACE), Standing::Retired);
+        }
+    }
+}

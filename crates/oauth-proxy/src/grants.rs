@@ -1,0 +1,198 @@
+//! The life of grants in the store: made at the callback, ended by revocation (D4).
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jwt_issuer::{random_token, sha256_base64url};
+use secrecy::SecretString;
+
+use crate::{
+    app::App,
+    provider::{Identity, ProviderTokens},
+    record::{
+        code::CodeRecord,
+        grant::{Grant, Phase, ProviderSession},
+        mark::BySubject,
+        transaction::Authorization,
+    },
+    store::{Result, Stored},
+};
+
+/// The most live grants of one subject with one client at one resource: a person with twenty
+/// devices keeps them all; a client that logs in anew every time fills nothing up (D4).
+const MAX_LIVE_GRANTS: usize = 20;
+
+/// Writes a pending grant and its code; returns the code (D3).
+pub(crate) async fn create(
+    app: &Arc<App>,
+    authorization: &Authorization,
+    identity: Identity,
+    tokens: &ProviderTokens,
+) -> Result<SecretString> {
+    let now = app.clock.now();
+    let lifetimes = &app.config.lifetimes;
+    let provider = ProviderSession::new(tokens, now);
+    let mut not_after = now + lifetimes.refresh_absolute.as_secs();
+    if provider.refresh_token.is_none() {
+        // Nobody can ask the provider again whether this person is still welcome.
+        let cap = now + lifetimes.session_without_refresh.as_secs();
+        not_after = not_after.min(provider.expires_at.map_or(cap, |end| end.max(cap)));
+    }
+    let grant = Grant {
+        id: random_token::<16>(),
+        phase: Phase::Pending,
+        issuer: identity.issuer,
+        subject: identity.subject,
+        claims: identity.claims,
+        client: authorization.client.clone(),
+        scopes: authorization.scopes.clone(),
+        resource: authorization.resource.clone(),
+        provider,
+        seed: SecretString::from(random_token::<32>()),
+        generation: 0,
+        retired: Vec::new(),
+        refreshing: None,
+        created_at: now,
+        used_at: now,
+        not_after,
+    };
+    let code = random_token::<32>();
+    let record = CodeRecord {
+        client_id: authorization.client.id.clone(),
+        redirect_uri: authorization.redirect_uri.clone(),
+        code_challenge: authorization.code_challenge.clone(),
+        resource: authorization.resource.clone(),
+        grant_id: grant.id.clone(),
+        redeem_until: now + lifetimes.code.as_secs(),
+    };
+    app.store.put(&grant.id, &grant, grant.ttl(now, lifetimes)).await?;
+    // The row outlives the grant rather than costing a write at every rotation; readers skip rows
+    // without a grant.
+    let row = format!("{}{}", subject_prefix(app, &grant.issuer, &grant.subject), grant.id);
+    app.store.put(&row, &BySubject, lifetimes.refresh_absolute).await?;
+    app.store.put(&sha256_base64url(code.as_bytes()), &record, lifetimes.code_memory).await?;
+    tracing::info!(
+        target: "audit",
+        event = "login",
+        grant = grant.id,
+        client = grant.client.id,
+        subject = grant.subject,
+        "a person logged in"
+    );
+    retire_surplus(app, &grant).await?;
+    Ok(SecretString::from(code))
+}
+
+/// Ends a grant and every token of it, and tells the provider if nobody else needs its session.
+///
+/// `true` if there was one.
+pub(crate) async fn revoke(app: &Arc<App>, grant: &Grant, why: &'static str) -> Result<bool> {
+    let existed = app.store.delete::<Grant>(&grant.id).await?;
+    if existed {
+        ended(app, grant, why);
+    }
+    Ok(existed)
+}
+
+/// Ends a grant only if it is still as it was read.
+pub(crate) async fn revoke_version(
+    app: &Arc<App>,
+    stored: &Stored<Grant>,
+    why: &'static str,
+) -> Result<bool> {
+    let grant = &stored.record;
+    let deleted = app.store.compare_and_delete::<Grant>(&grant.id, stored.version).await?;
+    if deleted {
+        ended(app, grant, why);
+    }
+    Ok(deleted)
+}
+
+fn ended(app: &Arc<App>, grant: &Grant, why: &'static str) {
+    tracing::info!(
+        target: "audit",
+        event = "revoked",
+        grant = grant.id,
+        client = grant.client.id,
+        subject = grant.subject,
+        why,
+        "a grant was revoked"
+    );
+    let token = grant.provider.refresh_token.as_ref().unwrap_or(&grant.provider.access_token);
+    tell_provider(app, grant, token.clone());
+}
+
+/// Revokes a token at the provider, unless another grant of the same person lives: at Auth0, Google
+/// and others revoking one token ends them all.
+pub(crate) fn tell_provider(app: &Arc<App>, grant: &Grant, token: SecretString) {
+    let app = Arc::clone(app);
+    let (id, issuer, subject) = (grant.id.clone(), grant.issuer.clone(), grant.subject.clone());
+    app.tasks.clone().spawn(async move {
+        match live_grants(&app, &issuer, &subject).await {
+            Ok(grants) if grants.iter().any(|other| other.id != id) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(cause = %crate::error::chain(&error), "provider not told of a revocation");
+                return;
+            }
+        }
+        let deadline = app.config.lifetimes.provider_call;
+        match tokio::time::timeout(deadline, app.provider.revoke(&token)).await {
+            Ok(Ok(())) => tracing::info!(grant = id, "the provider was told of a revocation"),
+            Ok(Err(error)) => {
+                tracing::warn!(grant = id, cause = %error, "the provider was not told of a revocation");
+            }
+            Err(_) => {
+                tracing::warn!(grant = id, "the provider did not answer a revocation in time");
+            }
+        }
+    });
+}
+
+/// Ends the least recently used grants beyond [`MAX_LIVE_GRANTS`].
+async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
+    let mut rivals: Vec<Grant> = live_grants(app, &newest.issuer, &newest.subject)
+        .await?
+        .into_iter()
+        .filter(|grant| {
+            grant.id != newest.id
+                && grant.client.id == newest.client.id
+                && grant.resource == newest.resource
+        })
+        .collect();
+    let keep = MAX_LIVE_GRANTS - 1;
+    if rivals.len() <= keep {
+        return Ok(());
+    }
+    rivals.sort_by_key(|grant| std::cmp::Reverse(grant.used_at));
+    for surplus in rivals.split_off(keep) {
+        revoke(app, &surplus, "too many grants for one person and client").await?;
+    }
+    Ok(())
+}
+
+/// Every grant of a person, pending ones included.
+async fn live_grants(app: &App, issuer: &str, subject: &str) -> Result<Vec<Grant>> {
+    let mut ids = Vec::new();
+    for prefix in subject_prefixes(app, issuer, subject) {
+        let rows = app.store.keys::<BySubject>(&prefix).await?;
+        ids.extend(rows.iter().filter_map(|row| row.strip_prefix(&prefix)).map(str::to_owned));
+    }
+    let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
+    Ok(app.store.get_many::<Grant>(&keys).await?.into_iter().flatten().collect())
+}
+
+/// Under the current key, for writing.
+fn subject_prefix(app: &App, issuer: &str, subject: &str) -> String {
+    row_prefix(app.keys.by_subject.tag(&[issuer.as_bytes(), subject.as_bytes()]))
+}
+
+/// Under every key of the ring, for reading.
+fn subject_prefixes(app: &App, issuer: &str, subject: &str) -> Vec<String> {
+    let parts = [issuer.as_bytes(), subject.as_bytes()];
+    app.keys.by_subject.tags_all(&parts).map(|(_, tag)| row_prefix(tag)).collect()
+}
+
+fn row_prefix(tag: [u8; 32]) -> String {
+    format!("{}/", BASE64_URL_SAFE_NO_PAD.encode(tag))
+}

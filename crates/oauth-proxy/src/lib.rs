@@ -1,0 +1,152 @@
+#![doc = include_str!("../README.md")]
+
+mod access;
+mod app;
+mod builder;
+mod client;
+mod client_auth;
+mod clock;
+mod config;
+mod consent;
+mod cookie;
+mod error;
+mod flow;
+mod grants;
+mod pages;
+mod params;
+mod pkce;
+pub mod provider;
+mod record;
+mod redirect_uri;
+mod refresh_token;
+mod renewal;
+mod resource;
+mod routes;
+mod scope;
+mod store;
+mod verifier;
+mod watch;
+
+use std::{pin::Pin, sync::Arc};
+
+use axum::Router;
+use token_verifier::{Guard, Principal, TokenVerifier};
+
+use crate::{app::App, verifier::GrantVerifier, watch::Watches};
+
+pub use crate::{
+    access::{AccessPolicy, vouched_email},
+    builder::{BuildError, OAuthProxyBuilder},
+    clock::Clock,
+    config::Lifetimes,
+    error::{ErrorCode, OAuthError},
+    redirect_uri::RedirectPolicy,
+    watch::StreamEnd,
+};
+
+/// A complete OAuth 2.1 authorization server toward MCP clients, in front of one [`Provider`].
+///
+/// Cheap to clone; all clones are one server.
+///
+/// [`Provider`]: provider::Provider
+#[derive(Clone, Debug)]
+pub struct OAuthProxy {
+    app: Arc<App>,
+    verifier: Arc<GrantVerifier>,
+    watches: Arc<Watches>,
+}
+
+impl OAuthProxy {
+    /// Begins a server whose issuer is `base_url`, byte for byte: https (or http on loopback), in
+    /// normal form, without a trailing slash (D1).
+    pub fn builder(
+        base_url: impl Into<String>,
+        provider: Arc<dyn provider::Provider>,
+    ) -> OAuthProxyBuilder {
+        OAuthProxyBuilder::new(base_url.into(), provider)
+    }
+
+    pub(crate) fn new(app: App) -> Self {
+        let app = Arc::new(app);
+        Self {
+            verifier: Arc::new(GrantVerifier::new(Arc::clone(&app))),
+            watches: Arc::new(Watches::new(Arc::clone(&app))),
+            app,
+        }
+    }
+
+    /// The OAuth endpoints: metadata, registration, authorization, consent, callback, token,
+    /// revocation.
+    pub fn into_router(self) -> Router {
+        routes::router(&self.app)
+    }
+
+    /// The OAuth endpoints, and `resource` behind the guard.
+    ///
+    /// `resource` must route the path of the (first) resource. Handlers find the
+    /// [`Principal`] in the request's extensions.
+    pub fn protect(self, resource: Router) -> Router {
+        let guarded = resource.layer(self.guard()).layer(routes::cors());
+        guarded.merge(self.into_router())
+    }
+
+    /// The tower layer that lets only good access tokens of the (first) resource pass.
+    pub fn guard(&self) -> Guard {
+        let config = &self.app.config;
+        let resource = config.resources.first();
+        Guard::new(self.verifier(), resource, config.resources.metadata_url(resource))
+            .required_scopes(config.required_scopes.iter().map(str::to_owned))
+    }
+
+    /// Verifies the access tokens that this server issues.
+    pub fn verifier(&self) -> Arc<dyn TokenVerifier> {
+        Arc::clone(&self.verifier) as Arc<dyn TokenVerifier>
+    }
+
+    /// Resolves when an open stream of this principal must end (D12).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the watching.
+    pub fn watch(
+        &self,
+        principal: &Principal,
+    ) -> Pin<Box<dyn Future<Output = StreamEnd> + Send + 'static>> {
+        let watches = Arc::clone(&self.watches);
+        let principal = principal.clone();
+        Box::pin(async move { watches.until_end(&principal).await })
+    }
+
+    /// The issuer: the base URL, byte for byte.
+    pub fn issuer(&self) -> &str {
+        &self.app.config.issuer
+    }
+
+    /// The redirect URI to register at the provider.
+    pub fn callback_url(&self) -> String {
+        self.app.config.callback_url()
+    }
+
+    /// The canonical URL of the (first) resource.
+    pub fn resource(&self) -> &str {
+        self.app.config.resources.first()
+    }
+
+    /// Whether the storage answers.
+    ///
+    /// # Errors
+    ///
+    /// `temporarily_unavailable` with the cause for the operator.
+    pub async fn health(&self) -> Result<(), OAuthError> {
+        Ok(self.app.store.health().await?)
+    }
+
+    /// Waits for what no client may interrupt: calls to the provider under way, and their writes.
+    ///
+    /// Call it after the listener has stopped.
+    pub async fn shutdown(&self) {
+        self.app.stopping.cancel();
+        self.app.tasks.close();
+        self.app.tasks.wait().await;
+    }
+}

@@ -1,0 +1,108 @@
+//! Parameters of queries and form bodies, read strictly where it matters.
+
+use url::form_urlencoded;
+
+use crate::error::{ErrorCode, OAuthError};
+
+/// The most bytes of a form body or query that we read: a sealed consent request is the largest
+/// honest value, with a `state` of some kilobytes in it.
+pub(crate) const MAX_PARAMS_BYTES: usize = 64 * 1024;
+
+/// The most parameters in one request; the largest honest request has a dozen.
+const MAX_PARAMS: usize = 64;
+
+/// The parameters of one request.
+#[derive(Debug)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads `application/x-www-form-urlencoded` bytes.
+    ///
+    /// Parameters without a value count as omitted (RFC 6749 §3.1).
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, OAuthError> {
+        if bytes.len() > MAX_PARAMS_BYTES {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "the request's parameters are too long: at most 64 KiB are read",
+            ));
+        }
+        let params: Vec<_> = form_urlencoded::parse(bytes)
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .take(MAX_PARAMS + 1)
+            .collect();
+        if params.len() > MAX_PARAMS {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "the request has too many parameters: at most 64 are read",
+            ));
+        }
+        Ok(Self(params))
+    }
+
+    /// The value of a parameter that may stand once at most (RFC 6749 §3.1).
+    pub(crate) fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, OAuthError> {
+        let mut values = self.all(name);
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                format!("the parameter `{name}` is repeated; it may stand once"),
+            ));
+        }
+        Ok(first)
+    }
+
+    /// The value of a parameter that must stand exactly once.
+    pub(crate) fn required<'a>(&'a self, name: &'a str) -> Result<&'a str, OAuthError> {
+        self.one(name)?.ok_or_else(|| {
+            OAuthError::new(ErrorCode::InvalidRequest, format!("the parameter `{name}` is missing"))
+        })
+    }
+
+    /// The resource indicator; RFC 8707 lets it stand several times, we serve one at a time.
+    pub(crate) fn resource(&self) -> Result<Option<&str>, OAuthError> {
+        let mut values = self.all("resource");
+        let first = values.next();
+        if values.next().is_some() {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "one `resource` at a time: ask for one token per resource",
+            ));
+        }
+        Ok(first)
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_parameter_is_refused_and_an_empty_one_is_absent() {
+        let params = Params::parse(b"a=1&b=2&a=3&c=").unwrap();
+        assert_eq!(params.one("a").unwrap_err().code(), ErrorCode::InvalidRequest);
+        assert_eq!(params.one("b").unwrap(), Some("2"));
+        assert_eq!(params.one("c").unwrap(), None);
+        assert!(params.required("c").unwrap_err().description().contains("`c`"));
+    }
+
+    #[test]
+    fn two_resources_are_an_invalid_target() {
+        let params = Params::parse(b"resource=https://a&resource=https://b").unwrap();
+        assert_eq!(params.resource().unwrap_err().code(), ErrorCode::InvalidTarget);
+    }
+
+    #[test]
+    fn too_long_and_too_many_are_refused() {
+        let long = vec![b'a'; MAX_PARAMS_BYTES + 1];
+        assert!(Params::parse(&long).is_err());
+        let many = "a=1&".repeat(MAX_PARAMS + 1);
+        assert!(Params::parse(many.as_bytes()).is_err());
+        assert!(Params::parse("a=1&".repeat(MAX_PARAMS).as_bytes()).is_ok());
+    }
+}

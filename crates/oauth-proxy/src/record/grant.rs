@@ -1,0 +1,135 @@
+//! One authorization: the thing that is revoked (D4).
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    config::Lifetimes,
+    provider::ProviderTokens,
+    record::{secret, transaction::ClientSnapshot},
+    scope::ScopeSet,
+    store::Record,
+};
+
+/// A pending grant lives this much longer than its code, so that a redemption in the last second
+/// still finds it.
+const PENDING_MARGIN: Duration = Duration::from_mins(1);
+
+/// Stored under its id. Deleting it kills every token of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Grant {
+    pub(crate) id: String,
+    pub(crate) phase: Phase,
+    /// The provider that vouched for the subject.
+    pub(crate) issuer: String,
+    pub(crate) subject: String,
+    pub(crate) claims: Map<String, Value>,
+    pub(crate) client: ClientSnapshot,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) resource: String,
+    pub(crate) provider: ProviderSession,
+    /// Random; every refresh token of this grant is computed from it (D5).
+    #[serde(with = "secret")]
+    pub(crate) seed: SecretString,
+    /// Counts rotations; the refresh token of this generation is the current one.
+    pub(crate) generation: u64,
+    /// Generations that were current within the grace window.
+    pub(crate) retired: Vec<Retired>,
+    /// Who may call the provider now (D6).
+    pub(crate) refreshing: Option<Lease>,
+    pub(crate) created_at: u64,
+    /// Last redemption or rotation.
+    pub(crate) used_at: u64,
+    /// The grant ends here whatever happens.
+    pub(crate) not_after: u64,
+}
+
+/// Where a grant stands in its life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// The code was not redeemed yet.
+    Pending,
+    /// Redeemed by this attempt.
+    Active { attempt: String },
+}
+
+/// The provider's side of a grant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ProviderSession {
+    #[serde(with = "secret")]
+    pub(crate) access_token: SecretString,
+    #[serde(with = "secret::option")]
+    pub(crate) refresh_token: Option<SecretString>,
+    /// Unix seconds; absent if the provider did not say.
+    pub(crate) expires_at: Option<u64>,
+}
+
+/// A generation and when it was retired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retired {
+    pub(crate) generation: u64,
+    pub(crate) at: u64,
+}
+
+/// The right to call the provider, until a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    pub(crate) holder: String,
+    pub(crate) until: u64,
+}
+
+impl Record for Grant {
+    const COLLECTION: &'static str = "grants";
+    const FORMAT: u8 = 1;
+}
+
+impl ProviderSession {
+    pub(crate) fn new(tokens: &ProviderTokens, now: u64) -> Self {
+        Self {
+            access_token: tokens.access_token.clone(),
+            refresh_token: tokens.refresh_token.clone(),
+            expires_at: tokens.expires_in.map(|lifetime| now.saturating_add(lifetime.as_secs())),
+        }
+    }
+
+    /// Takes over what a refresh brought; a provider that does not rotate sends no refresh token.
+    pub(crate) fn renew(&mut self, tokens: &ProviderTokens, now: u64) {
+        let kept = self.refresh_token.take();
+        *self = Self::new(tokens, now);
+        if self.refresh_token.is_none() {
+            self.refresh_token = kept;
+        }
+    }
+
+    /// Whether it is time to renew, and possible.
+    pub(crate) fn is_due(&self, now: u64, margin: Duration) -> bool {
+        self.refresh_token.is_some()
+            && self.expires_at.is_some_and(|end| end <= now.saturating_add(margin.as_secs()))
+    }
+}
+
+impl Grant {
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(self.phase, Phase::Active { .. })
+    }
+
+    /// How long the store keeps the record from now on.
+    pub(crate) fn ttl(&self, now: u64, lifetimes: &Lifetimes) -> Duration {
+        match self.phase {
+            Phase::Pending => lifetimes.code + PENDING_MARGIN,
+            Phase::Active { .. } => {
+                let left = Duration::from_secs(self.not_after.saturating_sub(now));
+                left.min(lifetimes.refresh_idle).max(Duration::from_secs(1))
+            }
+        }
+    }
+
+    /// Whether somebody holds the right to call the provider.
+    pub(crate) fn is_leased(&self, now: u64) -> bool {
+        self.refreshing.as_ref().is_some_and(|lease| lease.until > now)
+    }
+}

@@ -1,0 +1,278 @@
+//! Renewing the provider's token (D6): one call at a time, by whoever holds the lease.
+
+use std::{sync::Arc, time::Duration};
+
+use jwt_issuer::random_token;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    app::App,
+    error::{ErrorCode, OAuthError, chain},
+    flow::refresh::{Standing, rotate, standing},
+    grants,
+    provider::{Identity, ProviderError, ProviderTokens},
+    record::grant::{Grant, Lease},
+    store::{StoreError, Stored},
+};
+
+/// Between two tries to write what the provider answered.
+const WRITE_RETRY: Duration = Duration::from_millis(200);
+
+/// What came of a renewal.
+#[derive(Debug)]
+pub(crate) enum Renewal {
+    /// The grant as it was written: renewed, or carried over an outage, and rotated.
+    Done(Box<Grant>),
+    /// Somebody else changed the grant first; read it again.
+    Conflict,
+}
+
+/// Renews the provider's token and rotates ours in the same write.
+///
+/// `generation` is the one that the client presented. The work goes on if the caller is dropped.
+///
+/// # Errors
+///
+/// `invalid_grant` if the provider ended the session, `temporarily_unavailable` if it cannot be
+/// asked and the tolerance is used up.
+pub(crate) async fn renew(
+    app: &Arc<App>,
+    mut stored: Stored<Grant>,
+    token: SecretString,
+    generation: u64,
+) -> Result<Renewal, OAuthError> {
+    let now = app.clock.now();
+    let lease = Lease {
+        holder: random_token::<16>(),
+        until: now + app.config.lifetimes.lease().as_secs().max(1),
+    };
+    stored.record.refreshing = Some(lease.clone());
+    let ttl = stored.record.ttl(now, &app.config.lifetimes);
+    let id = stored.record.id.clone();
+    let Some(version) =
+        app.store.compare_and_swap(&id, stored.version, &stored.record, ttl).await?
+    else {
+        return Ok(Renewal::Conflict);
+    };
+    stored.version = version;
+    let work = Work { app: Arc::clone(app), lease, token, generation };
+    let task = app.tasks.spawn(async move { work.run(stored).await });
+    task.await.unwrap_or_else(|error| {
+        Err(OAuthError::new(ErrorCode::ServerError, "the refresh did not finish").with_cause(error))
+    })
+}
+
+/// One call to the provider and what must happen after it.
+struct Work {
+    app: Arc<App>,
+    lease: Lease,
+    /// The very token that is sent.
+    token: SecretString,
+    generation: u64,
+}
+
+impl Work {
+    async fn run(self, stored: Stored<Grant>) -> Result<Renewal, OAuthError> {
+        match self.call().await {
+            Ok(tokens) => self.renewed(stored, tokens).await,
+            Err(ProviderError::InvalidGrant { reason }) => self.ended(&stored, &reason).await,
+            Err(error) => self.outage(stored, error).await,
+        }
+    }
+
+    async fn call(&self) -> Result<ProviderTokens, ProviderError> {
+        let deadline = self.app.config.lifetimes.provider_call;
+        let call = self.app.provider.refresh(&self.token);
+        tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
+            Err(ProviderError::Unavailable {
+                reason: format!("no answer within {deadline:?}"),
+                retry_after: None,
+            })
+        })
+    }
+
+    async fn renewed(
+        &self,
+        stored: Stored<Grant>,
+        tokens: ProviderTokens,
+    ) -> Result<Renewal, OAuthError> {
+        let now = self.app.clock.now();
+        let identity = match self.app.provider.identify(&tokens, None).await {
+            Ok(identity) => identity,
+            // The tokens came from the provider itself; only the renewed claims must wait.
+            Err(error @ ProviderError::Unavailable { .. }) => {
+                tracing::warn!(cause = %error, "a refreshed identity could not be checked");
+                None
+            }
+            Err(error) => {
+                return Err(self
+                    .end(stored.record, &tokens, "the refreshed identity was refused")
+                    .await?
+                    .with_cause(error));
+            }
+        };
+        if let Some(identity) = &identity
+            && let Some(why) = self.unwelcome(&stored.record, identity)
+        {
+            return Err(self.end(stored.record, &tokens, why).await?);
+        }
+        let written = self
+            .write(stored, |grant| {
+                grant.provider.renew(&tokens, now);
+                if let Some(identity) = &identity {
+                    grant.claims.clone_from(&identity.claims);
+                }
+            })
+            .await?;
+        match written {
+            Some(grant) => Ok(Renewal::Done(Box::new(grant))),
+            None => Err(login_ended()),
+        }
+    }
+
+    /// A refreshed ID token must name the same person, and the rules must still let them in (D10).
+    fn unwelcome(&self, grant: &Grant, identity: &Identity) -> Option<&'static str> {
+        if identity.subject != grant.subject || identity.issuer != grant.issuer {
+            return Some("the provider's refresh named another person");
+        }
+        let allowed = self.app.config.access.allows(identity);
+        (!allowed).then_some("the person may no longer log in")
+    }
+
+    /// Ends the grant together with the tokens that the provider just gave.
+    async fn end(
+        &self,
+        mut grant: Grant,
+        tokens: &ProviderTokens,
+        why: &'static str,
+    ) -> Result<OAuthError, StoreError> {
+        grant.provider.renew(tokens, self.app.clock.now());
+        grants::revoke(&self.app, &grant, why).await?;
+        Ok(login_ended())
+    }
+
+    /// The provider said `invalid_grant`: final only if the grant still holds the token we sent.
+    async fn ended(&self, stored: &Stored<Grant>, reason: &str) -> Result<Renewal, OAuthError> {
+        let Some(fresh) = self.app.store.get::<Grant>(&stored.record.id).await? else {
+            return Err(login_ended());
+        };
+        let held = fresh.record.provider.refresh_token.as_ref();
+        if held.map(ExposeSecret::expose_secret) != Some(self.token.expose_secret()) {
+            return Ok(Renewal::Conflict);
+        }
+        tracing::info!(grant = fresh.record.id, reason, "the provider ended a session");
+        if grants::revoke_version(&self.app, &fresh, "the provider ended the session").await? {
+            Err(login_ended())
+        } else {
+            Ok(Renewal::Conflict)
+        }
+    }
+
+    /// The provider cannot be asked: carry on for a while with short access tokens (D7).
+    async fn outage(
+        &self,
+        stored: Stored<Grant>,
+        error: ProviderError,
+    ) -> Result<Renewal, OAuthError> {
+        tracing::warn!(grant = stored.record.id, cause = %error, "the provider's token was not renewed");
+        let now = self.app.clock.now();
+        let tolerance = self.app.config.lifetimes.provider_outage_tolerance.as_secs();
+        let end = stored.record.provider.expires_at.unwrap_or(now);
+        if now <= end.saturating_add(tolerance) {
+            return match self.write(stored, |_| {}).await? {
+                Some(grant) => Ok(Renewal::Done(Box::new(grant))),
+                None => Err(login_ended()),
+            };
+        }
+        self.release(stored).await?;
+        // Nothing was rotated: the client's token is still the current one when it comes back.
+        match error {
+            error @ ProviderError::Unavailable { .. } => Err(error.into()),
+            error => Err(OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the identity provider refuses this server right now; its operator must look",
+            )
+            .with_cause(error)),
+        }
+    }
+
+    /// Gives the lease back and changes nothing else.
+    async fn release(&self, stored: Stored<Grant>) -> Result<(), StoreError> {
+        let mut grant = stored.record;
+        grant.refreshing = None;
+        let ttl = grant.ttl(self.app.clock.now(), &self.app.config.lifetimes);
+        // Losing this race is as good: the other writer has dropped or replaced the lease.
+        self.app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await?;
+        Ok(())
+    }
+
+    /// Writes `change`, the rotation and the end of the lease; tries until the lease ends.
+    ///
+    /// `None` if the grant is gone: what the provider just gave is revoked, not stored.
+    async fn write(
+        &self,
+        stored: Stored<Grant>,
+        change: impl Fn(&mut Grant),
+    ) -> Result<Option<Grant>, OAuthError> {
+        let lifetimes = &self.app.config.lifetimes;
+        let id = stored.record.id.clone();
+        let mut last = stored.record.clone();
+        let mut known = Some(stored);
+        loop {
+            let current = match known.take() {
+                Some(stored) => stored,
+                None => match self.app.store.get::<Grant>(&id).await {
+                    Ok(Some(fresh)) if self.holds(&fresh.record) => fresh,
+                    // The lease is gone: our own write whose answer was lost, or a takeover.
+                    Ok(Some(fresh)) => return Ok(Some(fresh.record)),
+                    Ok(None) => {
+                        change(&mut last);
+                        let provider = &last.provider;
+                        let token =
+                            provider.refresh_token.as_ref().unwrap_or(&provider.access_token);
+                        grants::tell_provider(&self.app, &last, token.clone());
+                        return Ok(None);
+                    }
+                    Err(error) => {
+                        self.wait(error).await?;
+                        continue;
+                    }
+                },
+            };
+            let now = self.app.clock.now();
+            let mut grant = current.record;
+            change(&mut grant);
+            grant.refreshing = None;
+            if matches!(
+                standing(&grant, self.generation, now, lifetimes.refresh_grace),
+                Standing::Current | Standing::Ahead
+            ) {
+                rotate(&mut grant, self.generation, now, lifetimes.refresh_grace);
+            }
+            let ttl = grant.ttl(now, lifetimes);
+            match self.app.store.compare_and_swap(&id, current.version, &grant, ttl).await {
+                Ok(Some(_)) => return Ok(Some(grant)),
+                Ok(None) => {}
+                Err(error) => self.wait(error).await?,
+            }
+        }
+    }
+
+    fn holds(&self, grant: &Grant) -> bool {
+        grant.refreshing.as_ref() == Some(&self.lease)
+    }
+
+    /// Pauses after a failed write, or gives up when the lease is over.
+    async fn wait(&self, error: StoreError) -> Result<(), OAuthError> {
+        if self.app.clock.now() >= self.lease.until {
+            tracing::error!(cause = %chain(&error), "a renewed provider token could not be stored");
+            return Err(error.into());
+        }
+        tokio::time::sleep(WRITE_RETRY).await;
+        Ok(())
+    }
+}
+
+fn login_ended() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidGrant, "the login has ended; log in again")
+}

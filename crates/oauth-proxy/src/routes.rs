@@ -1,0 +1,90 @@
+//! One file per endpoint.
+
+pub(crate) mod authorize;
+pub(crate) mod callback;
+pub(crate) mod consent;
+pub(crate) mod metadata;
+pub(crate) mod register;
+pub(crate) mod revoke;
+pub(crate) mod token;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tower_http::cors::{AllowHeaders, Any, CorsLayer};
+
+use crate::{
+    app::App,
+    error::{ErrorCode, OAuthError},
+    params::MAX_PARAMS_BYTES,
+};
+
+/// All OAuth endpoints of one deployment, below the path of its base URL.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let base = &app.config.base_path;
+    let path = |path: &str| format!("{base}{path}");
+    // What programs call, from any web page too: no cookie is read there.
+    let programs = Router::new()
+        .route(&path("/register"), post(register::post))
+        .route(&path("/token"), post(token::post))
+        .route(&path("/revoke"), post(revoke::post))
+        .layer(cors());
+    // What people's browsers visit.
+    let people = Router::new()
+        .route(&path("/authorize"), get(authorize::get).post(authorize::post))
+        .route(&path("/consent"), get(consent::get).post(consent::post))
+        .route(&path(&app.config.callback_path), get(callback::get));
+    programs
+        .merge(people)
+        .layer(DefaultBodyLimit::max(MAX_PARAMS_BYTES))
+        .with_state(Arc::clone(app))
+        .merge(metadata::router(app).layer(cors()))
+}
+
+/// Any origin may read the answers: nothing here is decided by a cookie.
+pub(crate) fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::HEAD, Method::OPTIONS])
+        // `*` would not cover `Authorization`.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([
+            header::WWW_AUTHENTICATE,
+            HeaderName::from_static("mcp-session-id"),
+            header::RETRY_AFTER,
+        ])
+        .max_age(std::time::Duration::from_hours(1))
+}
+
+/// Token and revocation requests are forms (RFC 6749 §4.1.3, RFC 7009 §2.1).
+pub(crate) fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(());
+    }
+    Err(OAuthError::new(
+        ErrorCode::InvalidRequest,
+        "the request must be `application/x-www-form-urlencoded`",
+    ))
+}
+
+/// A redirect that never replays a POST (302 and 303, not 307) and that nothing remembers.
+pub(crate) fn redirect(status: StatusCode, location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return OAuthError::new(ErrorCode::ServerError, "the redirect could not be written")
+            .into_response();
+    };
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (status, headers).into_response()
+}

@@ -1,0 +1,236 @@
+//! `GET`/`POST /authorize` (OAuth 2.1 §4.1.1): checks the request, stores nothing, asks the person.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    client::ClientRecord,
+    consent::ConsentRequest,
+    cookie::CsrfCookie,
+    error::{ErrorCode, OAuthError},
+    pages,
+    params::Params,
+    pkce,
+    record::transaction::{Authorization, ClientSnapshot},
+    redirect_uri,
+    routes::{consent, redirect, require_form},
+    scope::{OFFLINE_ACCESS, ScopeSet},
+};
+
+/// The longest `state` that we carry: it goes into the sealed form and back into a URL.
+const MAX_STATE_BYTES: usize = 8 * 1024;
+
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    respond(&app, &headers, query.unwrap_or_default().as_bytes()).await
+}
+
+pub(crate) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
+    match require_form(&headers) {
+        Ok(()) => respond(&app, &headers, &body).await,
+        Err(error) => Refusal::Here(error).into_response(&app, &headers),
+    }
+}
+
+async fn respond(app: &App, headers: &HeaderMap, params: &[u8]) -> Response {
+    match authorization(app, params).await {
+        Ok(authorization) => {
+            let csrf = CsrfCookie::of(&app.config, headers);
+            let request = ConsentRequest::new(app, authorization, &csrf.value);
+            consent::page(app, &request, &csrf)
+        }
+        Err(refusal) => refusal.into_response(app, headers),
+    }
+}
+
+/// Where a refusal goes.
+enum Refusal {
+    /// The client is unknown: a page or JSON that helps it to register.
+    UnknownClient,
+    /// Nothing proves that the redirect URI is the client's: the person sees it, nobody else.
+    Here(OAuthError),
+    /// Back to the client (RFC 6749 §4.1.2.1).
+    Client { redirect_uri: String, state: Option<String>, error: OAuthError },
+}
+
+/// Checks an authorization request.
+async fn authorization(app: &App, bytes: &[u8]) -> Result<Authorization, Refusal> {
+    let here = Refusal::Here;
+    let params = Params::parse(bytes).map_err(here)?;
+    let client_id = params.required("client_id").map_err(here)?;
+    let client = app.store.get::<ClientRecord>(client_id).await;
+    let Some(client) = client.map_err(|error| here(error.into()))? else {
+        return Err(Refusal::UnknownClient);
+    };
+    let client = client.record;
+    let redirect_uri = chosen_redirect_uri(&client, params.one("redirect_uri").map_err(here)?)
+        .map_err(here)?
+        .to_owned();
+    let state = params.one("state").map_err(here)?.map(str::to_owned);
+    match checked(app, &params, &client, &redirect_uri, state.clone()) {
+        Ok(authorization) => Ok(authorization),
+        Err(error) => Err(Refusal::Client { redirect_uri, state, error }),
+    }
+}
+
+/// The redirect URI must be registered; one that is the only one may be left out.
+fn chosen_redirect_uri<'a>(
+    client: &'a ClientRecord,
+    requested: Option<&'a str>,
+) -> Result<&'a str, OAuthError> {
+    match (requested, client.redirect_uris.as_slice()) {
+        (Some(uri), registered) if redirect_uri::is_registered(registered, uri) => Ok(uri),
+        (None, [only]) => Ok(only),
+        (Some(_), _) => Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "`redirect_uri` is not one that this client registered; it must match exactly",
+        )),
+        (None, _) => Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "the parameter `redirect_uri` is missing and the client registered several",
+        )),
+    }
+}
+
+/// Everything about which the client may hear itself.
+fn checked(
+    app: &App,
+    params: &Params,
+    client: &ClientRecord,
+    redirect_uri: &str,
+    state: Option<String>,
+) -> Result<Authorization, OAuthError> {
+    if state.as_ref().is_some_and(|state| state.len() > MAX_STATE_BYTES) {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "`state` is too long: at most 8 KiB are carried",
+        ));
+    }
+    if params.required("response_type")? != "code" {
+        return Err(OAuthError::new(
+            ErrorCode::UnsupportedResponseType,
+            "`response_type` must be `code`",
+        ));
+    }
+    let challenge = params.required("code_challenge")?;
+    // An absent method means `plain` (RFC 7636 §4.3), which we do not do.
+    if params.one("code_challenge_method")? != Some("S256") || !pkce::check_challenge(challenge) {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "PKCE is required with `code_challenge_method` `S256` and a challenge of 43 characters",
+        ));
+    }
+    let resource = app.config.resources.resolve(params.resource()?)?;
+    let requested = params.one("scope")?.map(ScopeSet::parse);
+    let refreshes = client.may_refresh()
+        || requested.as_ref().is_some_and(|scopes| scopes.contains(OFFLINE_ACCESS));
+    Ok(Authorization {
+        client: ClientSnapshot {
+            id: client.client_id.clone(),
+            name: client.client_name.clone(),
+            refreshes,
+        },
+        redirect_uri: redirect_uri.to_owned(),
+        state,
+        code_challenge: challenge.to_owned(),
+        scopes: granted(app, requested),
+        resource: resource.to_owned(),
+    })
+}
+
+/// Unknown scopes are dropped; a client that asks for nothing we know gets what is required.
+fn granted(app: &App, requested: Option<ScopeSet>) -> ScopeSet {
+    let known = requested.unwrap_or_default().intersect(&app.config.supported_scopes);
+    if known.without(OFFLINE_ACCESS).is_empty() {
+        return app.config.required_scopes.iter().chain(known.iter()).collect();
+    }
+    known
+}
+
+impl Refusal {
+    fn into_response(self, app: &App, headers: &HeaderMap) -> Response {
+        match self {
+            Self::UnknownClient => unknown_client(app, headers),
+            Self::Here(error) if wants_html(headers) => pages::refusal(&error),
+            Self::Here(error) => error.into_response(),
+            Self::Client { redirect_uri, state, error } => {
+                to_client(app, &redirect_uri, state.as_deref(), &error)
+            }
+        }
+    }
+}
+
+/// An error response to the client's redirect URI, always with our `iss` (RFC 9207 §2).
+pub(crate) fn to_client(
+    app: &App,
+    redirect_uri: &str,
+    state: Option<&str>,
+    error: &OAuthError,
+) -> Response {
+    tracing::info!(error = error.code().as_str(), "an authorization ended with an error");
+    redirect(StatusCode::FOUND, &error_location(app, redirect_uri, state, error))
+}
+
+/// The URL that tells the client what went wrong.
+pub(crate) fn error_location(
+    app: &App,
+    redirect_uri: &str,
+    state: Option<&str>,
+    error: &OAuthError,
+) -> String {
+    let mut params =
+        vec![("error", error.code().as_str()), ("error_description", error.description())];
+    params.extend(state.map(|state| ("state", state)));
+    params.push(("iss", &app.config.issuer));
+    redirect_uri::with_params(redirect_uri, &params)
+}
+
+#[derive(Serialize)]
+struct UnknownClient<'a> {
+    error: &'static str,
+    error_description: &'a str,
+    registration_endpoint: &'a str,
+    authorization_server_metadata: &'a str,
+}
+
+/// What mcp-remote and others read to find out that they must register anew.
+fn unknown_client(app: &App, headers: &HeaderMap) -> Response {
+    let registration = app.config.url("/register");
+    let mut response = if wants_html(headers) {
+        pages::unknown_client(&app.config.issuer)
+    } else {
+        let body = UnknownClient {
+            error: ErrorCode::InvalidClient.as_str(),
+            error_description: "this client id is not registered with this server; register again",
+            registration_endpoint: &registration,
+            authorization_server_metadata: &app.config.metadata_url(),
+        };
+        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let link = format!("<{registration}>; rel=\"http://oauth.net/core/2.1/#registration\"");
+    if let Ok(link) = HeaderValue::from_str(&link) {
+        headers.insert(header::LINK, link);
+    }
+    response
+}
+
+fn wants_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
+}

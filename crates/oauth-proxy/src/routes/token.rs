@@ -1,0 +1,156 @@
+//! `POST /token` (OAuth 2.1 §3.2).
+
+mod redeem;
+mod refresh;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use jwt_issuer::{AccessClaims, random_token};
+use secrecy::ExposeSecret;
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    client::ClientRecord,
+    client_auth,
+    config::Lifetimes,
+    error::{ErrorCode, OAuthError},
+    params::Params,
+    record::grant::Grant,
+    refresh_token,
+    routes::require_form,
+    scope::ScopeSet,
+    store::Stored,
+};
+
+/// The mark of use on a client's registration is renewed this often.
+const CLIENT_USE_RESOLUTION: Duration = Duration::from_hours(24);
+
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, OAuthError> {
+    require_form(&headers)?;
+    let params = Params::parse(&body)?;
+    let answer = match params.required("grant_type")? {
+        "authorization_code" => {
+            let client = client_auth::authenticate(&app, &headers, &params).await?;
+            redeem::redeem(&app, client, &params).await?
+        }
+        "refresh_token" => {
+            let client = client_auth::authenticate(&app, &headers, &params).await?;
+            refresh::refresh(&app, client, &params).await?
+        }
+        _ => {
+            return Err(OAuthError::new(
+                ErrorCode::UnsupportedGrantType,
+                "`grant_type` must be `authorization_code` or `refresh_token`",
+            ));
+        }
+    };
+    let mut response = Json(answer).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// OAuth 2.1 §3.2.3. Secrets on purpose: this is where they leave.
+#[derive(Serialize)]
+struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+}
+
+/// A fresh access token and the current refresh token of a grant.
+fn answer(app: &App, grant: &Grant, scopes: &ScopeSet) -> Result<TokenResponse, OAuthError> {
+    let now = app.clock.now();
+    let lifetime = access_lifetime(grant, now, &app.config.lifetimes)?;
+    let claims = AccessClaims {
+        sub: grant.subject.clone(),
+        aud: grant.resource.clone(),
+        exp: now + lifetime,
+        iat: now,
+        jti: random_token::<16>(),
+        client_id: grant.client.id.clone(),
+        scope: scopes.to_string(),
+        grant: grant.id.clone(),
+    };
+    let access_token = app.keys.access.sign(&claims).map_err(|error| {
+        OAuthError::new(ErrorCode::ServerError, "the token could not be signed").with_cause(error)
+    })?;
+    let refresh_token = grant.client.refreshes.then(|| {
+        refresh_token::current(&app.keys.refresh, &app.config.issuer, grant)
+            .expose_secret()
+            .to_owned()
+    });
+    Ok(TokenResponse {
+        access_token,
+        token_type: "Bearer",
+        expires_in: lifetime,
+        refresh_token,
+        scope: claims.scope,
+    })
+}
+
+/// How many seconds an access token issued now may live.
+///
+/// # Errors
+///
+/// `temporarily_unavailable` if the provider could not be asked for longer than is tolerated (D7).
+fn access_lifetime(grant: &Grant, now: u64, lifetimes: &Lifetimes) -> Result<u64, OAuthError> {
+    let left = grant.not_after.saturating_sub(now);
+    if left == 0 {
+        return Err(OAuthError::new(ErrorCode::InvalidGrant, "the login has ended; log in again"));
+    }
+    let mut lifetime = lifetimes.access_token.as_secs().min(left);
+    // A token that could have been renewed and was not: the provider is down.
+    if let (Some(_), Some(end)) = (&grant.provider.refresh_token, grant.provider.expires_at)
+        && end <= now
+    {
+        if now > end.saturating_add(lifetimes.provider_outage_tolerance.as_secs()) {
+            return Err(OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "the identity provider has not been available for too long; try again shortly",
+            ));
+        }
+        lifetime = lifetime.min(lifetimes.outage_access_token.as_secs());
+    }
+    Ok(lifetime)
+}
+
+/// Keeps the registration of a client alive that is in use (written at most daily).
+async fn mark_used(app: &App, client: Stored<ClientRecord>) {
+    let now = app.clock.now();
+    let fresh = client
+        .record
+        .used
+        .is_some_and(|used| now.saturating_sub(used) < CLIENT_USE_RESOLUTION.as_secs());
+    if fresh {
+        return;
+    }
+    let mut record = client.record;
+    record.used = Some(now);
+    let lifetimes = &app.config.lifetimes;
+    let ttl = lifetimes.refresh_absolute + lifetimes.used_client;
+    let id = record.client_id.clone();
+    // A lost race means that somebody else just did the same; an outage, that the next use will.
+    if let Err(error) = app.store.compare_and_swap(&id, client.version, &record, ttl).await {
+        tracing::warn!(client = id, cause = %crate::error::chain(&error), "a client's use was not noted");
+    }
+}
+
+#[cfg(test)]
+mod tests;

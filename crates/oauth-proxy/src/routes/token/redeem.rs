@@ -1,0 +1,88 @@
+//! `grant_type=authorization_code` (D3).
+
+use std::sync::Arc;
+
+use jwt_issuer::{random_token, sha256_base64url};
+
+use super::{TokenResponse, answer, mark_used};
+use crate::{
+    app::App,
+    client::ClientRecord,
+    error::{ErrorCode, OAuthError},
+    flow::code::{Redemption, Verdict, activate, check, verdict},
+    grants,
+    params::Params,
+    record::{
+        code::CodeRecord,
+        grant::{Grant, Phase},
+    },
+    store::Stored,
+};
+
+pub(super) async fn redeem(
+    app: &Arc<App>,
+    client: Stored<ClientRecord>,
+    params: &Params,
+) -> Result<TokenResponse, OAuthError> {
+    let code = params.required("code")?;
+    let resource = params.resource()?;
+    let resource = resource.map(|resource| app.config.resources.resolve(Some(resource)));
+    let redemption = Redemption {
+        client_id: &client.record.client_id,
+        redirect_uri: params.one("redirect_uri")?,
+        code_verifier: params.one("code_verifier")?,
+        resource: resource.transpose()?,
+    };
+    let Some(code) = app.store.get::<CodeRecord>(&sha256_base64url(code.as_bytes())).await? else {
+        return Err(finished());
+    };
+    let code = code.record;
+    check(&code, &redemption)?;
+    let grant = activate_once(app, &code).await?;
+    mark_used(app, client).await;
+    tracing::info!(grant = grant.id, client = grant.client.id, "a code was redeemed");
+    answer(app, &grant, &grant.scopes)
+}
+
+/// Pending to active in one compare-and-swap: of any number of simultaneous redemptions one wins,
+/// and every other is a replay that ends the grant.
+async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuthError> {
+    /// The grant is written by nobody but redemptions while it is pending, so a second look is the
+    /// last one that can be needed; one more covers an answer that got lost.
+    const LOOKS: usize = 3;
+    let attempt = random_token::<16>();
+    for _ in 0..LOOKS {
+        let Some(stored) = app.store.get::<Grant>(&code.grant_id).await? else {
+            return Err(finished());
+        };
+        if stored.record.phase == (Phase::Active { attempt: attempt.clone() }) {
+            return Ok(stored.record);
+        }
+        let now = app.clock.now();
+        match verdict(code, &stored.record, now) {
+            Verdict::Late => return Err(finished()),
+            Verdict::Replay => {
+                grants::revoke(app, &stored.record, "a code was used twice").await?;
+                return Err(finished());
+            }
+            Verdict::Activate => {}
+        }
+        let mut grant = stored.record;
+        activate(&mut grant, &attempt, now);
+        let ttl = grant.ttl(now, &app.config.lifetimes);
+        match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
+            Ok(Some(_)) => return Ok(grant),
+            Ok(None) => {}
+            Err(error) if error.is_outcome_unknown() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(OAuthError::new(
+        ErrorCode::TemporarilyUnavailable,
+        "the code could not be redeemed just now; try again",
+    ))
+}
+
+fn finished() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidGrant, "the code is unknown, used or expired")
+}

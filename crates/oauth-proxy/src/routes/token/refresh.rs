@@ -1,0 +1,177 @@
+//! `grant_type=refresh_token` (D5, D6).
+
+use std::{sync::Arc, time::Duration};
+
+use super::{TokenResponse, access_lifetime, answer, mark_used};
+use crate::{
+    app::App,
+    client::ClientRecord,
+    error::{ErrorCode, OAuthError},
+    flow::refresh::{Standing, rotate, standing},
+    grants,
+    params::Params,
+    record::grant::Grant,
+    refresh_token::RefreshToken,
+    renewal::{Renewal, renew},
+    scope::ScopeSet,
+    store::Stored,
+};
+
+/// How often a request looks whether somebody else's call to the provider is over.
+const POLL: Duration = Duration::from_millis(50);
+
+pub(super) async fn refresh(
+    app: &Arc<App>,
+    client: Stored<ClientRecord>,
+    params: &Params,
+) -> Result<TokenResponse, OAuthError> {
+    let token = RefreshToken::parse(params.required("refresh_token")?).ok_or_else(finished)?;
+    let resource = params.resource()?;
+    let resource = resource.map(|resource| app.config.resources.resolve(Some(resource)));
+    let request = Request {
+        token,
+        client_id: &client.record.client_id,
+        resource: resource.transpose()?,
+        scope: params.one("scope")?.map(ScopeSet::parse),
+    };
+    let grant = request.settle(app).await?;
+    let answer = answer(app, &grant, &request.scopes(&grant))?;
+    mark_used(app, client).await;
+    Ok(answer)
+}
+
+struct Request<'a> {
+    token: RefreshToken<'a>,
+    client_id: &'a str,
+    resource: Option<&'a str>,
+    scope: Option<ScopeSet>,
+}
+
+impl Request<'_> {
+    /// Brings the grant to where the client may have its current tokens.
+    ///
+    /// Each turn starts from a fresh read: whoever loses a race finds out what the winner did.
+    async fn settle(&self, app: &Arc<App>) -> Result<Grant, OAuthError> {
+        let lifetimes = &app.config.lifetimes;
+        let deadline = tokio::time::Instant::now() + lifetimes.lease();
+        loop {
+            let Some(stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
+                return Err(finished());
+            };
+            self.check(app, &stored.record)?;
+            let now = app.clock.now();
+            let generation = self.token.generation;
+            match standing(&stored.record, generation, now, lifetimes.refresh_grace) {
+                Standing::Current => {}
+                Standing::Ahead => tracing::warn!(
+                    target: "audit",
+                    event = "store_lost_a_write",
+                    grant = stored.record.id,
+                    "a refresh token is ahead of the store"
+                ),
+                Standing::Retired => {
+                    tracing::info!(
+                        target: "audit",
+                        event = "refresh_in_grace",
+                        grant = stored.record.id,
+                        client = self.client_id,
+                        "a rotated refresh token led to its successor"
+                    );
+                    return Ok(stored.record);
+                }
+                Standing::Replay => {
+                    grants::revoke(app, &stored.record, "a refresh token was used again").await?;
+                    return Err(finished());
+                }
+            }
+            match self.step(app, stored, now).await? {
+                Step::Done(grant) => return Ok(*grant),
+                Step::Again => {}
+                Step::Wait => tokio::time::sleep(POLL).await,
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Err(OAuthError::new(
+                    ErrorCode::TemporarilyUnavailable,
+                    "another refresh of this login is still under way; try again shortly",
+                ));
+            }
+        }
+    }
+
+    /// Whether the token is genuine and in the right hands; nothing here changes the grant.
+    fn check(&self, app: &App, grant: &Grant) -> Result<(), OAuthError> {
+        if grant.client.id != self.client_id {
+            return Err(finished());
+        }
+        if !self.token.is_genuine(&app.keys.refresh, &app.config.issuer, grant) {
+            return Err(finished());
+        }
+        if !grant.is_active() {
+            return Err(finished());
+        }
+        if self.resource.is_some_and(|resource| resource != grant.resource) {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "`resource` differs from the one that was granted",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn step(
+        &self,
+        app: &Arc<App>,
+        stored: Stored<Grant>,
+        now: u64,
+    ) -> Result<Step, OAuthError> {
+        let lifetimes = &app.config.lifetimes;
+        if stored.record.is_leased(now) {
+            return Ok(Step::Wait);
+        }
+        let margin = lifetimes.provider_refresh_margin;
+        if stored.record.provider.is_due(now, margin)
+            && let Some(token) = stored.record.provider.refresh_token.clone()
+        {
+            return Ok(match renew(app, stored, token, self.token.generation).await? {
+                Renewal::Done(grant) => Step::Done(grant),
+                Renewal::Conflict => Step::Again,
+            });
+        }
+        // Nothing rotates for an answer that could not be given.
+        access_lifetime(&stored.record, now, lifetimes)?;
+        let mut grant = stored.record;
+        rotate(&mut grant, self.token.generation, now, lifetimes.refresh_grace);
+        let ttl = grant.ttl(now, lifetimes);
+        match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
+            Ok(Some(_)) => {
+                tracing::info!(grant = grant.id, generation = grant.generation, "rotated");
+                Ok(Step::Done(Box::new(grant)))
+            }
+            Ok(None) => Ok(Step::Again),
+            // Read again: if the write happened, our token is a retired one now.
+            Err(error) if error.is_outcome_unknown() => Ok(Step::Wait),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Narrower is narrower; wider is cut; nothing left over means all that was granted.
+    fn scopes(&self, grant: &Grant) -> ScopeSet {
+        match &self.scope {
+            Some(wanted) => {
+                let scopes = grant.scopes.intersect(wanted);
+                if scopes.is_empty() { grant.scopes.clone() } else { scopes }
+            }
+            None => grant.scopes.clone(),
+        }
+    }
+}
+
+enum Step {
+    Done(Box<Grant>),
+    Again,
+    Wait,
+}
+
+fn finished() -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidGrant, "the refresh token is unknown, revoked or expired")
+}

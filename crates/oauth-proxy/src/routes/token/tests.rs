@@ -1,0 +1,70 @@
+//! The table of access-token lifetimes (D7).
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::Map;
+
+use super::*;
+use crate::record::{
+    grant::{Phase, ProviderSession},
+    transaction::ClientSnapshot,
+};
+
+const NOW: u64 = 1_000_000;
+
+fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant {
+    Grant {
+        id: "grant".to_owned(),
+        phase: Phase::Active { attempt: "attempt".to_owned() },
+        issuer: "https://idp.example".to_owned(),
+        subject: "alice".to_owned(),
+        claims: Map::new(),
+        client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        scopes: ScopeSet::parse("openid"),
+        resource: "https://mcp.example/mcp".to_owned(),
+        provider: ProviderSession {
+            access_token: SecretString::from("access"),
+            refresh_token: refreshable.then(|| SecretString::from("refresh")),
+            expires_at: provider_ends,
+        },
+        seed: SecretString::from("seed"),
+        generation: 0,
+        retired: Vec::new(),
+        refreshing: None,
+        created_at: NOW,
+        used_at: NOW,
+        not_after,
+    }
+}
+
+#[test]
+fn lifetimes_follow_the_grant_and_the_provider() {
+    let lifetimes = Lifetimes::default();
+    let far = NOW + 1_000_000;
+    let cases = [
+        ("fresh", grant(true, Some(NOW + 3600), far), Ok(3600)),
+        ("the provider said nothing", grant(true, None, far), Ok(3600)),
+        ("shortly before the end", grant(true, Some(far), NOW + 7), Ok(7)),
+        ("at the end", grant(true, Some(far), NOW), Err(ErrorCode::InvalidGrant)),
+        ("outage begins", grant(true, Some(NOW), far), Ok(300)),
+        ("outage, tolerated", grant(true, Some(NOW - 3600), far), Ok(300)),
+        (
+            "outage, too long",
+            grant(true, Some(NOW - 3601), far),
+            Err(ErrorCode::TemporarilyUnavailable),
+        ),
+        ("nobody to ask", grant(false, Some(NOW - 3601), far), Ok(3600)),
+    ];
+    for (name, grant, expected) in cases {
+        let found = access_lifetime(&grant, NOW, &lifetimes).map_err(|error| error.code());
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn an_outage_never_lengthens_a_token() {
+    let lifetimes = Lifetimes { access_token: Duration::from_mins(1), ..Lifetimes::default() };
+    let grant = grant(true, Some(NOW), NOW + 1_000_000);
+    assert_eq!(access_lifetime(&grant, NOW, &lifetimes).unwrap(), 60);
+}

@@ -1,0 +1,216 @@
+//! Records in collections: the typed face of [`KeyValue`].
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kv_storage::{Error, ErrorKind, KeyValue, Ttl, Version};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::{ErrorCode, OAuthError};
+
+/// What can be stored, and where.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    /// The collection that holds these records and no others.
+    const COLLECTION: &'static str;
+    /// The version of the stored form, written with every record.
+    const FORMAT: u8;
+}
+
+/// A record with the version that the store gave its last write.
+#[derive(Debug)]
+pub(crate) struct Stored<R> {
+    pub(crate) record: R,
+    pub(crate) version: Version,
+}
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("storage failed")]
+    Storage(#[from] Error),
+    #[error("a record in `{collection}` could not be {action}")]
+    Form {
+        collection: &'static str,
+        action: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("a record in `{collection}` has format {found}; this version reads {known}")]
+    Format { collection: &'static str, found: u8, known: u8 },
+}
+
+pub(crate) type Result<T> = std::result::Result<T, StoreError>;
+
+impl StoreError {
+    /// Whether the write may have happened.
+    pub(crate) fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.kind() == ErrorKind::OutcomeUnknown)
+    }
+}
+
+impl From<StoreError> for OAuthError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Storage(error) => error.into(),
+            other => Self::new(ErrorCode::ServerError, "the server could not read its storage")
+                .with_cause(other),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Writing<'a, R> {
+    format: u8,
+    record: &'a R,
+}
+
+#[derive(Deserialize)]
+struct Reading<R> {
+    format: u8,
+    record: R,
+}
+
+/// What can be read of a record of any format.
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u8,
+}
+
+/// All collections of one deployment.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Arc<dyn KeyValue>);
+
+impl Store {
+    pub(crate) fn new(storage: Arc<dyn KeyValue>) -> Self {
+        Self(storage)
+    }
+
+    pub(crate) async fn get<R: Record>(&self, key: &str) -> Result<Option<Stored<R>>> {
+        let Some(entry) = self.0.get(R::COLLECTION, key).await? else { return Ok(None) };
+        Ok(Some(Stored { record: decode(&entry.value)?, version: entry.version }))
+    }
+
+    /// The records under `keys`, in their order; unreadable ones are errors.
+    pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<Option<R>>> {
+        let entries = self.0.get_many(R::COLLECTION, keys).await?;
+        entries.into_iter().map(|entry| entry.map(|e| decode(&e.value)).transpose()).collect()
+    }
+
+    pub(crate) async fn put<R: Record>(&self, key: &str, record: &R, ttl: Duration) -> Result<()> {
+        self.0.put(R::COLLECTION, key, encode(record)?, Ttl::After(ttl)).await?;
+        Ok(())
+    }
+
+    /// `false` if the key was taken already.
+    pub(crate) async fn put_if_absent<R: Record>(
+        &self,
+        key: &str,
+        record: &R,
+        ttl: Duration,
+    ) -> Result<bool> {
+        let value = encode(record)?;
+        Ok(self.0.put_if_absent(R::COLLECTION, key, value, Ttl::After(ttl)).await?.is_some())
+    }
+
+    /// The new version; `None` if the record is gone or was written by somebody else meanwhile.
+    pub(crate) async fn compare_and_swap<R: Record>(
+        &self,
+        key: &str,
+        expected: Version,
+        record: &R,
+        ttl: Duration,
+    ) -> Result<Option<Version>> {
+        let value = encode(record)?;
+        Ok(self.0.compare_and_swap(R::COLLECTION, key, expected, value, Ttl::After(ttl)).await?)
+    }
+
+    pub(crate) async fn take<R: Record>(&self, key: &str) -> Result<Option<R>> {
+        self.0.take(R::COLLECTION, key).await?.map(|entry| decode(&entry.value)).transpose()
+    }
+
+    /// `true` if something live was there.
+    pub(crate) async fn delete<R: Record>(&self, key: &str) -> Result<bool> {
+        Ok(self.0.delete(R::COLLECTION, key).await?)
+    }
+
+    /// `true` if this very version was there.
+    pub(crate) async fn compare_and_delete<R: Record>(
+        &self,
+        key: &str,
+        expected: Version,
+    ) -> Result<bool> {
+        Ok(self.0.compare_and_delete(R::COLLECTION, key, expected).await?)
+    }
+
+    /// Every key that begins with `prefix`.
+    pub(crate) async fn keys<R: Record>(&self, prefix: &str) -> Result<Vec<String>> {
+        /// Keys per page: one round trip for everybody but the keenest users.
+        const PAGE: usize = 100;
+        let mut keys = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.0.scan(R::COLLECTION, prefix, cursor, PAGE).await?;
+            keys.extend(page.keys);
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Whether the storage answers.
+    pub(crate) async fn health(&self) -> Result<()> {
+        Ok(self.0.health().await?)
+    }
+}
+
+fn encode<R: Record>(record: &R) -> Result<Bytes> {
+    serde_json::to_vec(&Writing { format: R::FORMAT, record })
+        .map(Bytes::from)
+        .map_err(|source| StoreError::Form { collection: R::COLLECTION, action: "written", source })
+}
+
+fn decode<R: Record>(bytes: &[u8]) -> Result<R> {
+    let collection = R::COLLECTION;
+    let foreign = |found| StoreError::Format { collection, found, known: R::FORMAT };
+    match serde_json::from_slice::<Reading<R>>(bytes) {
+        Ok(reading) if reading.format == R::FORMAT => Ok(reading.record),
+        Ok(reading) => Err(foreign(reading.format)),
+        Err(source) => match serde_json::from_slice::<AnyFormat>(bytes) {
+            Ok(any) if any.format != R::FORMAT => Err(foreign(any.format)),
+            _ => Err(StoreError::Form { collection, action: "read", source }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Serialize, Deserialize, PartialEq)]
+    struct Note {
+        text: String,
+    }
+
+    impl Record for Note {
+        const COLLECTION: &'static str = "notes";
+        const FORMAT: u8 = 2;
+    }
+
+    #[test]
+    fn a_record_carries_its_format() {
+        let note = Note { text: "hello".to_owned() };
+        let bytes = encode(&note).unwrap();
+        assert_eq!(bytes, r#"{"format":2,"record":{"text":"hello"}}"#);
+        assert_eq!(decode::<Note>(&bytes).unwrap(), note);
+    }
+
+    #[test]
+    fn another_format_is_named_not_guessed() {
+        let error = decode::<Note>(br#"{"format":3,"record":{"words":[]}}"#).unwrap_err();
+        assert!(matches!(error, StoreError::Format { found: 3, known: 2, .. }));
+        let error = decode::<Note>(br#"{"format":1,"record":{"text":"old"}}"#).unwrap_err();
+        assert!(matches!(error, StoreError::Format { found: 1, .. }));
+        assert!(matches!(decode::<Note>(b"nonsense").unwrap_err(), StoreError::Form { .. }));
+    }
+}

@@ -1,0 +1,14 @@
+//! The authorization server through its router, with a provider that does as it is told.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod budget;
+mod callback;
+mod code;
+mod consent;
+mod outage;
+mod refresh;
+mod renewal;
+mod revoke;
+mod support;
+mod watch;

@@ -1,0 +1,193 @@
+//! The provider's token (D6, D7): called once, never lost, and an outage is not a bad token.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use oauth_proxy::{AccessPolicy, provider::ProviderError};
+use serde_json::json;
+
+use crate::support::{Deployment, Tokens, person};
+
+const SHORT: Duration = Duration::from_mins(10);
+
+/// Somebody whose provider token is due after ten minutes.
+async fn due() -> (Arc<Deployment>, String, Tokens) {
+    let deployment = Arc::new(Deployment::with_lifetimes(|lifetimes| {
+        lifetimes.revocation_delay = Duration::ZERO;
+    }));
+    let (client, tokens) = logged_in(&deployment).await;
+    (deployment, client, tokens)
+}
+
+async fn logged_in(deployment: &Deployment) -> (String, Tokens) {
+    deployment.provider.change(|plan| plan.expires_in = Some(SHORT));
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    deployment.clock.advance(SHORT);
+    (client, tokens)
+}
+
+fn unavailable() -> ProviderError {
+    ProviderError::Unavailable { reason: "down".to_owned(), retry_after: None }
+}
+
+fn finished() -> ProviderError {
+    ProviderError::InvalidGrant { reason: "session ended".to_owned() }
+}
+
+#[tokio::test]
+async fn a_token_near_its_end_is_renewed_when_it_is_used() {
+    let (deployment, client, tokens) = due().await;
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(deployment.provider.refreshes(), 1);
+    assert_eq!(tokens.expires_in, 3600);
+    Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(deployment.provider.refreshes(), 1, "it is fresh now");
+}
+
+#[tokio::test]
+async fn a_provider_that_does_not_rotate_keeps_its_refresh_token() {
+    let (deployment, client, mut tokens) = due().await;
+    deployment.provider.change(|plan| plan.rotates = false);
+    for round in 1..4 {
+        tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+        assert_eq!(deployment.provider.refreshes(), round);
+        deployment.clock.advance(SHORT);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_32_simultaneous_refreshes_one_calls_the_provider() {
+    let (deployment, client, tokens) = due().await;
+    let attempts = (0..32).map(|_| {
+        let (deployment, client, token) =
+            (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
+        tokio::spawn(async move { deployment.refresh(&client, &token).await })
+    });
+    let mut successors = std::collections::BTreeSet::new();
+    for attempt in attempts.collect::<Vec<_>>() {
+        successors.insert(Tokens::of(&attempt.await.unwrap()).refresh);
+    }
+    assert_eq!(successors.len(), 1);
+    assert_eq!(deployment.provider.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_loses_nothing() {
+    let (deployment, client, tokens) = due().await;
+    // The provider holds its answer back until the client is gone.
+    deployment.provider.refresh_gate.forget_permits(usize::MAX >> 3);
+    let hanging = {
+        let (deployment, client, token) =
+            (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
+        tokio::spawn(async move { deployment.refresh(&client, &token).await })
+    };
+    until(|| deployment.provider.refreshes() == 1).await;
+    hanging.abort();
+    assert!(hanging.await.unwrap_err().is_cancelled());
+    deployment.provider.refresh_gate.add_permits(1);
+    // Shutdown awaits what no client may interrupt.
+    deployment.proxy.shutdown().await;
+    let next = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(deployment.provider.refreshes(), 1, "the renewed token was stored");
+    Tokens::of(&deployment.refresh(&client, &next.refresh).await);
+}
+
+#[tokio::test]
+async fn the_providers_no_ends_the_grant() {
+    let (deployment, client, tokens) = due().await;
+    deployment.provider.change(|plan| plan.refresh_fails = Some(finished));
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+    assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::UNAUTHORIZED);
+    assert!(deployment.storage.keys("grants").await.is_empty());
+}
+
+#[tokio::test]
+async fn an_outage_is_tolerated_for_a_while_with_short_access_tokens() {
+    let (deployment, client, mut tokens) = due().await;
+    deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
+    for _ in 0..5 {
+        tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+        assert_eq!(tokens.expires_in, 300);
+        deployment.clock.advance(SHORT);
+    }
+    deployment.clock.advance(SHORT * 2);
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    assert!(answer.headers.contains_key("retry-after"));
+    // The outage is over long after the grace window: the client is still logged in.
+    deployment.clock.advance(Duration::from_hours(5));
+    deployment.provider.change(|plan| plan.refresh_fails = None);
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(tokens.expires_in, 3600);
+}
+
+#[tokio::test]
+async fn a_refused_application_is_the_operators_trouble_not_the_persons() {
+    let (deployment, client, tokens) = due().await;
+    deployment.provider.change(|plan| {
+        plan.refresh_fails =
+            Some(|| ProviderError::Refused { reason: "the client secret is wrong".to_owned() });
+    });
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    deployment.clock.advance(Duration::from_hours(2));
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    assert!(!answer.body.contains("secret"));
+}
+
+#[tokio::test]
+async fn a_refresh_that_names_another_person_ends_the_grant() {
+    let (deployment, client, tokens) = due().await;
+    deployment.provider.change(|plan| plan.refreshed_identity = Some(person("bob", &json!({}))));
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+    assert!(deployment.storage.keys("grants").await.is_empty());
+}
+
+#[tokio::test]
+async fn the_rules_are_asked_again_when_the_provider_speaks_of_the_person() {
+    let deployment =
+        Deployment::with(|builder| builder.access(AccessPolicy::nobody().allow_group("staff")));
+    let staff = person("alice", &json!({"groups": ["staff"]}));
+    deployment.provider.change(|plan| plan.identity = Some(staff.clone()));
+    let (client, tokens) = logged_in(&deployment).await;
+    deployment.provider.change(|plan| plan.refreshed_identity = Some(staff));
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    deployment.clock.advance(SHORT);
+    let left = person("alice", &json!({"groups": []}));
+    deployment.provider.change(|plan| plan.refreshed_identity = Some(left));
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_grant_that_was_revoked_meanwhile_takes_the_new_token_along() {
+    let (deployment, client, tokens) = due().await;
+    deployment.provider.refresh_gate.forget_permits(usize::MAX >> 3);
+    let refreshing = {
+        let (deployment, client, token) =
+            (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
+        tokio::spawn(async move { deployment.refresh(&client, &token).await })
+    };
+    until(|| deployment.provider.refreshes() == 1).await;
+    let form = [("token", &*tokens.refresh), ("client_id", &*client)];
+    assert_eq!(deployment.post("/revoke", &form).await.status, StatusCode::OK);
+    deployment.provider.refresh_gate.add_permits(1);
+    let answer = refreshing.await.unwrap();
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+    deployment.proxy.shutdown().await;
+    let revoked = deployment.provider.revoked.lock().unwrap().clone();
+    assert!(revoked.contains(&"provider-refresh-1".to_owned()), "{revoked:?}");
+    assert!(deployment.storage.keys("grants").await.is_empty(), "nothing came back to life");
+}
+
+/// Polls a condition; a test that waits for ever fails.
+async fn until(condition: impl Fn() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "the condition did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

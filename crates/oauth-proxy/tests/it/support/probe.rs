@@ -1,0 +1,197 @@
+//! Storage that counts, fails on command, and lets a test look inside.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use kv_storage::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version};
+
+/// How the next matching operation goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing happens, and the caller is told so.
+    Down,
+    /// The write happens; the answer is lost.
+    AnswerLost,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    inner: Arc<dyn KeyValue>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    operations: AtomicUsize,
+    /// Collection and what goes wrong there, once or for ever.
+    fault: Mutex<Option<(&'static str, Fault, bool)>>,
+}
+
+impl Probe {
+    pub(crate) fn new(inner: Arc<dyn KeyValue>) -> Self {
+        Self { inner, shared: Arc::default() }
+    }
+
+    /// Operations since the last call, those on `clients` not counted (DESIGN, budget).
+    pub(crate) fn operations(&self) -> usize {
+        self.shared.operations.swap(0, Ordering::SeqCst)
+    }
+
+    /// The next operation on the collection fails.
+    pub(crate) fn fail_next(&self, collection: &'static str, fault: Fault) {
+        *self.shared.fault.lock().unwrap() = Some((collection, fault, false));
+    }
+
+    /// Every operation on the collection fails from now on.
+    pub(crate) fn fail(&self, collection: &'static str) {
+        *self.shared.fault.lock().unwrap() = Some((collection, Fault::Down, true));
+    }
+
+    pub(crate) fn heal(&self) {
+        *self.shared.fault.lock().unwrap() = None;
+    }
+
+    /// All keys of a collection.
+    pub(crate) async fn keys(&self, collection: &str) -> Vec<String> {
+        let page = self.inner.scan(collection, "", None, 1000).await.unwrap();
+        assert!(page.next.is_none());
+        page.keys
+    }
+
+    /// The store as it is, past counting and faults.
+    pub(crate) fn inner(&self) -> &dyn KeyValue {
+        &*self.inner
+    }
+
+    fn count(&self, collection: &str) {
+        if collection != "clients" {
+            self.shared.operations.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn read(&self, collection: &str) -> Result<()> {
+        self.count(collection);
+        match self.take_fault(collection, |fault| fault == Fault::Down) {
+            Some(_) => Err(down()),
+            None => Ok(()),
+        }
+    }
+
+    /// `true`: do the write, then lose the answer.
+    fn write(&self, collection: &str) -> Result<bool> {
+        self.count(collection);
+        match self.take_fault(collection, |_| true) {
+            Some(Fault::Down) => Err(down()),
+            Some(Fault::AnswerLost) => Ok(true),
+            None => Ok(false),
+        }
+    }
+
+    fn take_fault(&self, collection: &str, fits: impl Fn(Fault) -> bool) -> Option<Fault> {
+        let mut planned = self.shared.fault.lock().unwrap();
+        let (place, fault, stays) = (*planned)?;
+        if place != collection || !fits(fault) {
+            return None;
+        }
+        if !stays {
+            *planned = None;
+        }
+        Some(fault)
+    }
+}
+
+fn down() -> Error {
+    Error::new(ErrorKind::Unavailable, "the test switched the storage off")
+}
+
+fn answered<T>(lost: bool, value: T) -> Result<T> {
+    if lost {
+        return Err(Error::new(ErrorKind::OutcomeUnknown, "the test lost the answer"));
+    }
+    Ok(value)
+}
+
+#[async_trait]
+impl KeyValue for Probe {
+    async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
+        self.read(collection)?;
+        self.inner.get(collection, key).await
+    }
+
+    async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
+        self.read(collection)?;
+        self.inner.get_many(collection, keys).await
+    }
+
+    async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.put(collection, key, value, ttl).await?)
+    }
+
+    async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.delete(collection, key).await?)
+    }
+
+    async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.take(collection, key).await?)
+    }
+
+    async fn put_if_absent(
+        &self,
+        collection: &str,
+        key: &str,
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<Option<Version>> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.put_if_absent(collection, key, value, ttl).await?)
+    }
+
+    async fn compare_and_swap(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: Version,
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<Option<Version>> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.compare_and_swap(collection, key, expected, value, ttl).await?)
+    }
+
+    async fn compare_and_delete(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: Version,
+    ) -> Result<bool> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.compare_and_delete(collection, key, expected).await?)
+    }
+
+    async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
+        let lost = self.write(collection)?;
+        answered(lost, self.inner.expire(collection, key, ttl).await?)
+    }
+
+    async fn scan(
+        &self,
+        collection: &str,
+        prefix: &str,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page> {
+        self.read(collection)?;
+        self.inner.scan(collection, prefix, cursor, limit).await
+    }
+
+    async fn health(&self) -> Result<()> {
+        self.inner.health().await
+    }
+}

@@ -1,0 +1,149 @@
+//! A provider that does as it is told and counts what it is asked.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use oauth_proxy::provider::{
+    AuthorizeRequest, ExchangeRequest, Identity, Provider, ProviderError, ProviderTokens,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// What the provider does next; every field can be changed while it runs.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) expires_in: Option<Duration>,
+    pub(crate) gives_refresh_token: bool,
+    pub(crate) rotates: bool,
+    pub(crate) identity: Option<Identity>,
+    /// After a refresh; `None` is normal.
+    pub(crate) refreshed_identity: Option<Identity>,
+    pub(crate) exchange_fails: Option<fn() -> ProviderError>,
+    pub(crate) refresh_fails: Option<fn() -> ProviderError>,
+    pub(crate) expected_iss: Option<&'static str>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FakeProvider {
+    pub(crate) plan: Mutex<Plan>,
+    pub(crate) exchanges: AtomicUsize,
+    pub(crate) refreshes: AtomicUsize,
+    pub(crate) revoked: Mutex<Vec<String>>,
+    /// Refreshes wait for a permit: tests hold them back.
+    pub(crate) refresh_gate: Semaphore,
+    minted: AtomicUsize,
+}
+
+pub(crate) fn person(subject: &str, claims: &Value) -> Identity {
+    Identity {
+        issuer: "https://idp.example".to_owned(),
+        subject: subject.to_owned(),
+        claims: claims.as_object().unwrap().clone(),
+    }
+}
+
+impl Default for FakeProvider {
+    fn default() -> Self {
+        let plan = Plan {
+            expires_in: Some(Duration::from_hours(24)),
+            gives_refresh_token: true,
+            rotates: true,
+            identity: Some(person("alice", &json!({"name": "Alice"}))),
+            refreshed_identity: None,
+            exchange_fails: None,
+            refresh_fails: None,
+            expected_iss: None,
+        };
+        Self {
+            plan: Mutex::new(plan),
+            exchanges: AtomicUsize::new(0),
+            refreshes: AtomicUsize::new(0),
+            revoked: Mutex::default(),
+            refresh_gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            minted: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl FakeProvider {
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Plan)) {
+        change(&mut self.plan.lock().unwrap());
+    }
+
+    pub(crate) fn refreshes(&self) -> usize {
+        self.refreshes.load(Ordering::SeqCst)
+    }
+
+    fn tokens(&self, plan: &Plan, with_refresh_token: bool) -> ProviderTokens {
+        let number = self.minted.fetch_add(1, Ordering::SeqCst);
+        ProviderTokens {
+            access_token: SecretString::from(format!("provider-access-{number}")),
+            refresh_token: with_refresh_token
+                .then(|| SecretString::from(format!("provider-refresh-{number}"))),
+            id_token: None,
+            expires_in: plan.expires_in,
+            scope: None,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for FakeProvider {
+    async fn authorize_url(&self, request: &AuthorizeRequest) -> Result<String, ProviderError> {
+        let AuthorizeRequest { redirect_uri, state, nonce, code_challenge, .. } = request;
+        Ok(format!(
+            "https://idp.example/authorize?redirect_uri={redirect_uri}&state={state}\
+             &nonce={nonce}&code_challenge={code_challenge}"
+        ))
+    }
+
+    async fn check_response_issuer(&self, iss: Option<&str>) -> Result<(), ProviderError> {
+        let expected = self.plan.lock().unwrap().expected_iss;
+        if expected.is_none() || iss == expected {
+            return Ok(());
+        }
+        Err(ProviderError::Refused { reason: "`iss` is not the provider's".to_owned() })
+    }
+
+    async fn exchange(&self, request: &ExchangeRequest) -> Result<ProviderTokens, ProviderError> {
+        self.exchanges.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(request.code.expose_secret(), "provider-code");
+        let plan = self.plan.lock().unwrap();
+        match plan.exchange_fails {
+            Some(error) => Err(error()),
+            None => Ok(self.tokens(&plan, plan.gives_refresh_token)),
+        }
+    }
+
+    async fn identify(
+        &self,
+        _tokens: &ProviderTokens,
+        nonce: Option<&str>,
+    ) -> Result<Option<Identity>, ProviderError> {
+        let plan = self.plan.lock().unwrap();
+        Ok(if nonce.is_some() { plan.identity.clone() } else { plan.refreshed_identity.clone() })
+    }
+
+    async fn refresh(&self, token: &SecretString) -> Result<ProviderTokens, ProviderError> {
+        assert!(token.expose_secret().starts_with("provider-refresh-"));
+        self.refreshes.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.refresh_gate.acquire().await.unwrap();
+        let plan = self.plan.lock().unwrap();
+        match plan.refresh_fails {
+            Some(error) => Err(error()),
+            None => Ok(self.tokens(&plan, plan.rotates)),
+        }
+    }
+
+    async fn revoke(&self, token: &SecretString) -> Result<(), ProviderError> {
+        self.revoked.lock().unwrap().push(token.expose_secret().to_owned());
+        Ok(())
+    }
+}

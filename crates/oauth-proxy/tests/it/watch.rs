@@ -1,0 +1,72 @@
+//! Streams end with their grant (D12).
+
+use std::time::Duration;
+
+use oauth_proxy::StreamEnd;
+
+use crate::support::Deployment;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn watching() -> Deployment {
+    Deployment::with_lifetimes(|lifetimes| {
+        lifetimes.stream_check = Duration::from_secs(1);
+        lifetimes.access_token = Duration::from_secs(2);
+    })
+}
+
+#[tokio::test]
+async fn a_revoked_grant_ends_its_streams_with_one_read_for_all_of_them() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    let resource = "https://proxy.example/mcp";
+    let verifier = deployment.proxy.verifier();
+    let principal = verifier.verify(&tokens.access, resource).await.unwrap();
+    let streams =
+        futures_util::future::join_all((0..10).map(|_| deployment.proxy.watch(&principal)));
+    let form = [("token", &*tokens.refresh), ("client_id", &*client)];
+    deployment.post("/revoke", &form).await;
+    // The provider is told in the background; that reads the store as well.
+    tokio::task::yield_now().await;
+    deployment.storage.operations();
+    let ends = tokio::time::timeout(DEADLINE, streams).await.unwrap();
+    assert!(ends.iter().all(|end| *end == StreamEnd::Revoked), "{ends:?}");
+    assert!(deployment.storage.operations() <= 2);
+}
+
+#[tokio::test]
+async fn an_expired_token_ends_listening() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    let verifier = deployment.proxy.verifier();
+    let principal = verifier.verify(&tokens.access, "https://proxy.example/mcp").await.unwrap();
+    let end = tokio::time::timeout(DEADLINE, deployment.proxy.watch(&principal)).await.unwrap();
+    assert_eq!(end, StreamEnd::Expired);
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_cuts_nobody() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    let verifier = deployment.proxy.verifier();
+    let principal = verifier.verify(&tokens.access, "https://proxy.example/mcp").await.unwrap();
+    deployment.storage.fail("grants");
+    let end = tokio::time::timeout(DEADLINE, deployment.proxy.watch(&principal)).await.unwrap();
+    assert_eq!(end, StreamEnd::Expired, "only its own end counts");
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_watchers() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    let verifier = deployment.proxy.verifier();
+    let principal = verifier.verify(&tokens.access, "https://proxy.example/mcp").await.unwrap();
+    let stream = tokio::spawn(deployment.proxy.watch(&principal));
+    tokio::task::yield_now().await;
+    tokio::time::timeout(DEADLINE, deployment.proxy.shutdown()).await.unwrap();
+    stream.abort();
+}

@@ -1,0 +1,126 @@
+//! Streams end with their grant.
+
+use std::{future::pending, sync::Arc};
+
+use forwarder::{Ended, Liveness};
+use futures_util::FutureExt;
+use http::Extensions;
+use tokio::sync::{Mutex, mpsc};
+
+use crate::support::{Backend, Wire, client_and_backend_with, header};
+
+const GET: &str = "GET /mcp HTTP/1.1\r\nhost: h\r\n\r\n";
+const POST: &str = "POST /mcp HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n";
+const LISTEN: &str = "POST /mcp HTTP/1.1\r\nhost: h\r\nmcp-method: subscriptions/listen\r\n\
+                      content-length: 0\r\n\r\n";
+
+/// A grant that says what the test tells it to say.
+fn grant() -> (mpsc::UnboundedSender<Ended>, Extensions) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let liveness = Liveness::new(move || {
+        let receiver = Arc::clone(&receiver);
+        async move {
+            match receiver.lock().await.recv().await {
+                Some(ended) => ended,
+                None => pending().await,
+            }
+        }
+        .boxed()
+    });
+    let mut extensions = Extensions::new();
+    extensions.insert(liveness);
+    (sender, extensions)
+}
+
+/// An open stream: the first event has arrived.
+async fn stream(
+    request: &str,
+    content_type: &str,
+) -> (Wire, Wire, mpsc::UnboundedSender<Ended>, Backend) {
+    let (grant, extensions) = grant();
+    let (mut client, backend) = client_and_backend_with(extensions).await;
+    client.send(request).await;
+    let mut server = backend.accept().await;
+    server.head().await;
+    server
+        .send(&format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        ))
+        .await;
+    server.send_chunk("data: 1\n\n").await;
+    client.head().await;
+    assert_eq!(client.chunk().await, "data: 1\n\n");
+    (client, server, grant, backend)
+}
+
+#[tokio::test]
+async fn revocation_cuts_every_stream() {
+    for (request, content_type) in [
+        (GET, "text/event-stream"),
+        (LISTEN, "text/event-stream"),
+        (POST, "text/event-stream"),
+        (POST, "application/json"),
+        (GET, "application/octet-stream"),
+    ] {
+        let (mut client, mut server, grant, _backend) = stream(request, content_type).await;
+        grant.send(Ended::Revoked).unwrap();
+        assert_eq!(client.rest().await, "", "cut, without the last chunk that says complete");
+        assert_eq!(server.rest().await, "", "the backend's request is closed");
+    }
+}
+
+#[tokio::test]
+async fn expiry_ends_listening_streams_cleanly() {
+    for (request, content_type) in [
+        (GET, "text/event-stream"),
+        (GET, "Text/Event-Stream; charset=utf-8"),
+        (LISTEN, "text/event-stream"),
+    ] {
+        let (mut client, mut server, grant, _backend) = stream(request, content_type).await;
+        grant.send(Ended::Expired).unwrap();
+        assert_eq!(client.chunk().await, "", "the last chunk");
+        assert_eq!(server.rest().await, "", "the backend's request is closed");
+    }
+}
+
+#[tokio::test]
+async fn expiry_lets_answers_in_progress_finish() {
+    for (request, content_type) in
+        [(POST, "text/event-stream"), (POST, "application/json"), (GET, "application/octet-stream")]
+    {
+        let (mut client, mut server, grant, _backend) = stream(request, content_type).await;
+        grant.send(Ended::Expired).unwrap();
+        server.send_chunk("data: 2\n\n").await;
+        assert_eq!(client.chunk().await, "data: 2\n\n");
+        server.send_chunk("").await;
+        assert_eq!(client.chunk().await, "");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_outlives_its_token_is_still_cut_by_revocation() {
+    let (mut client, mut server, grant, _backend) = stream(POST, "text/event-stream").await;
+    grant.send(Ended::Expired).unwrap();
+    server.send_chunk("data: 2\n\n").await;
+    assert_eq!(client.chunk().await, "data: 2\n\n");
+    grant.send(Ended::Revoked).unwrap();
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_slow_backend_is_told() {
+    for (request, ended) in [(GET, Ended::Revoked), (POST, Ended::Revoked), (GET, Ended::Expired)] {
+        let (grant, extensions) = grant();
+        let (mut client, backend) = client_and_backend_with(extensions).await;
+        client.send(request).await;
+        let mut server = backend.accept().await;
+        server.head().await;
+        grant.send(ended).unwrap();
+        let (head, body) = client.answer().await;
+        assert!(head.starts_with("http/1.1 401"), "{head}");
+        assert_eq!(header(&head, "www-authenticate"), Some(r#"bearer error="invalid_token""#));
+        assert!(body.contains("invalid_token"), "{body}");
+        assert_eq!(server.rest().await, "", "the backend's request is closed");
+    }
+}

@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+mod clock;
+mod contract;
+mod encrypted;
+mod error;
+pub mod limits;
+#[cfg(feature = "memory")]
+mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+#[cfg(feature = "fernet")]
+pub use crate::encrypted::Fernet;
+#[cfg(feature = "memory")]
+pub use crate::memory::{Memory, MemoryBuilder};
+#[cfg(feature = "sqlite")]
+pub use crate::sqlite::{Sqlite, SqliteBuilder};
+pub use crate::{
+    clock::Clock,
+    contract::{Cursor, Entry, KeyValue, Page, Protected, Ttl, Version},
+    encrypted::{Cipher, Encrypted},
+    error::{Error, ErrorKind, Result},
+};

@@ -1,0 +1,407 @@
+//! The backend that keeps its records in one SQLite file.
+
+mod error;
+mod file;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sqlx::{
+    ConnectOptions, SqliteConnection, SqlitePool,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use self::file::FileId;
+use crate::{
+    Clock, Cursor, Entry, KeyValue, Page, Result, Ttl, Version,
+    clock::{system_clock, unix_millis},
+    limits,
+};
+
+/// How long a write waits for one of another process: far longer than any write takes, so that
+/// passing it means that something is stuck.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an operation waits in this process for its turn; more than [`BUSY_TIMEOUT`], which
+/// the one in front may have to sit out.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads are short and mostly served from memory: a few connections saturate the file.
+const READERS: u32 = 4;
+
+/// One write in so many sweeps expired records...
+const SWEEP_EVERY: u64 = 32;
+
+/// ...and this many of them: more than were written since, so that sweeping keeps up, and few
+/// enough that nobody waits.
+const SWEEP: i64 = 256;
+
+const GET: &str = "SELECT version, value FROM entries \
+     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
+
+// An expired record is absent, so it has no expiry that could be kept.
+const PUT: &str = "INSERT INTO entries (collection, key, version, value, expires_at) \
+     VALUES (?1, ?2, ?4, ?5, ?6) \
+     ON CONFLICT (collection, key) DO UPDATE SET version = ?4, value = ?5, \
+     expires_at = CASE WHEN ?7 AND expires_at > ?3 THEN expires_at ELSE ?6 END";
+
+const PUT_IF_ABSENT: &str = "INSERT INTO entries (collection, key, version, value, expires_at) \
+     VALUES (?1, ?2, ?4, ?5, ?6) \
+     ON CONFLICT (collection, key) DO UPDATE SET version = ?4, value = ?5, expires_at = ?6 \
+     WHERE expires_at <= ?3";
+
+const COMPARE_AND_SWAP: &str = "UPDATE entries SET version = ?4, value = ?5, \
+     expires_at = CASE WHEN ?7 THEN expires_at ELSE ?6 END \
+     WHERE collection = ?1 AND key = ?2 AND version = ?8 \
+     AND (expires_at IS NULL OR expires_at > ?3)";
+
+const EXPIRE: &str = "UPDATE entries SET version = ?4, \
+     expires_at = CASE WHEN ?6 THEN expires_at ELSE ?5 END \
+     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
+
+const DELETE: &str = "DELETE FROM entries \
+     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
+
+const COMPARE_AND_DELETE: &str = "DELETE FROM entries \
+     WHERE collection = ?1 AND key = ?2 AND version = ?4 \
+     AND (expires_at IS NULL OR expires_at > ?3)";
+
+const TAKE: &str = "DELETE FROM entries \
+     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3) \
+     RETURNING version, value";
+
+const SCAN: &str = "SELECT key FROM entries \
+     WHERE collection = ?1 AND key >= ?2 AND key < ?3 \
+     AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key LIMIT ?5";
+
+const SWEEP_EXPIRED: &str = "DELETE FROM entries WHERE rowid IN \
+     (SELECT rowid FROM entries WHERE expires_at <= ?1 LIMIT ?2)";
+
+const HEALTH: &str = "SELECT key FROM entries LIMIT 1";
+
+/// Keeps records in one SQLite file, which the processes of one machine may share.
+///
+/// Every acknowledged write is on disk (`synchronous = FULL`) and every operation is a single
+/// statement, atomic among tasks, handles and processes; writers of other processes are waited
+/// for up to ten seconds. SQLite itself is compiled in. Not for network file systems.
+///
+/// The file is made readable for its owner only; values rest in it as they are given, so wrap
+/// the store in [`Encrypted`](crate::Encrypted). Next to it lie SQLite's own `-wal` and `-shm`
+/// while it is open. Expired records are deleted a few at a time in the course of writing.
+///
+/// # Stored form
+///
+/// An SQLite database in WAL mode, its `application_id` is `0x4B565354` ("KVST") and its
+/// `user_version` the format, 1: table `entries` with `collection` (text), `key` (UTF-8 in
+/// a blob), `version` (16 bytes), `expires_at` (Unix milliseconds or null) and `value` (blob).
+pub struct Sqlite {
+    path: PathBuf,
+    file: FileId,
+    // One connection: writes of this process take turns here, not in SQLite's busy loop.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    clock: Clock,
+    writes: AtomicU64,
+}
+
+impl Sqlite {
+    /// Opens the file, making it if there is none; its directory must exist.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured), naming the path, if it
+    /// cannot be opened or written, is no such file or was written by a later version;
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is damaged;
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if another process keeps it
+    /// locked.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).open().await
+    }
+
+    /// To open the file with a clock of your own.
+    pub fn builder(path: impl AsRef<Path>) -> SqliteBuilder {
+        SqliteBuilder { path: path.as_ref().to_owned(), clock: system_clock() }
+    }
+
+    /// Waits for the operations under way and closes the file; operations fail from here on.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    fn now(&self) -> i64 {
+        unix_millis(&self.clock)
+    }
+
+    /// Runs a write; how many records it changed.
+    async fn write(&self, query: SqliteQuery<'_>) -> Result<u64> {
+        let mut connection = self.writer.acquire().await.map_err(error::not_begun)?;
+        let done = query.execute(&mut *connection).await.map_err(error::write)?;
+        self.sweep(&mut connection).await;
+        Ok(done.rows_affected())
+    }
+
+    /// Deletes some expired records now and then. What was asked is done by now, so trouble here
+    /// is left for the next operation to find.
+    async fn sweep(&self, connection: &mut SqliteConnection) {
+        if !self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
+            return;
+        }
+        let sweep = sqlx::query(SWEEP_EXPIRED).bind(self.now()).bind(SWEEP);
+        if let Err(error) = sweep.execute(connection).await {
+            tracing::debug!(%error, "expired records were not swept");
+        }
+    }
+}
+
+/// Shows the path.
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+type SqliteQuery<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
+
+/// A row of [`GET`] and [`TAKE`].
+type EntryRow = (Vec<u8>, Vec<u8>);
+
+fn entry((version, value): EntryRow) -> Result<Entry> {
+    let version = version.try_into().map_err(|_| error::corrupt("a version"))?;
+    Ok(Entry { value: value.into(), version: Version::from_bytes(version) })
+}
+
+#[async_trait]
+impl KeyValue for Sqlite {
+    async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
+        let found = self.get_many(collection, &[key]).await?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
+        limits::check_collection(collection)?;
+        keys.iter().try_for_each(|key| limits::check_key(key))?;
+        let mut connection = self.readers.acquire().await.map_err(error::read)?;
+        let now = self.now();
+        let mut found = Vec::with_capacity(keys.len());
+        for key in keys {
+            let query = sqlx::query_as(GET).bind(collection).bind(key.as_bytes()).bind(now);
+            let row = query.fetch_optional(&mut *connection).await.map_err(error::read)?;
+            found.push(row.map(entry).transpose()?);
+        }
+        Ok(found)
+    }
+
+    async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
+        check(collection, key, &value)?;
+        let version = Version::random()?;
+        let now = self.now();
+        let query = keyed(PUT, collection, key, now)
+            .bind(version.as_bytes().as_slice())
+            .bind(&*value)
+            .bind(ttl.expires_at(now, None))
+            .bind(ttl == Ttl::Keep);
+        self.write(query).await?;
+        Ok(version)
+    }
+
+    async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
+        check(collection, key, &[])?;
+        Ok(self.write(keyed(DELETE, collection, key, self.now())).await? > 0)
+    }
+
+    async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
+        check(collection, key, &[])?;
+        let mut connection = self.writer.acquire().await.map_err(error::not_begun)?;
+        // All rows, not the first: the statement commits when it ends, and an error there must
+        // reach the caller.
+        let taken = sqlx::query_as(TAKE)
+            .bind(collection)
+            .bind(key.as_bytes())
+            .bind(self.now())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(error::write)?;
+        self.sweep(&mut connection).await;
+        taken.into_iter().next().map(entry).transpose()
+    }
+
+    async fn put_if_absent(
+        &self,
+        collection: &str,
+        key: &str,
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<Option<Version>> {
+        check(collection, key, &value)?;
+        let version = Version::random()?;
+        let now = self.now();
+        let query = keyed(PUT_IF_ABSENT, collection, key, now)
+            .bind(version.as_bytes().as_slice())
+            .bind(&*value)
+            .bind(ttl.expires_at(now, None));
+        let written = self.write(query).await?;
+        Ok((written > 0).then_some(version))
+    }
+
+    async fn compare_and_swap(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: Version,
+        value: Bytes,
+        ttl: Ttl,
+    ) -> Result<Option<Version>> {
+        check(collection, key, &value)?;
+        let version = Version::random()?;
+        let now = self.now();
+        let query = keyed(COMPARE_AND_SWAP, collection, key, now)
+            .bind(version.as_bytes().as_slice())
+            .bind(&*value)
+            .bind(ttl.expires_at(now, None))
+            .bind(ttl == Ttl::Keep)
+            .bind(expected.as_bytes().as_slice());
+        let written = self.write(query).await?;
+        Ok((written > 0).then_some(version))
+    }
+
+    async fn compare_and_delete(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: Version,
+    ) -> Result<bool> {
+        check(collection, key, &[])?;
+        let query = keyed(COMPARE_AND_DELETE, collection, key, self.now())
+            .bind(expected.as_bytes().as_slice());
+        Ok(self.write(query).await? > 0)
+    }
+
+    async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
+        check(collection, key, &[])?;
+        let version = Version::random()?;
+        let now = self.now();
+        let query = keyed(EXPIRE, collection, key, now)
+            .bind(version.as_bytes().as_slice())
+            .bind(ttl.expires_at(now, None))
+            .bind(ttl == Ttl::Keep);
+        let written = self.write(query).await?;
+        Ok((written > 0).then_some(version))
+    }
+
+    async fn scan(
+        &self,
+        collection: &str,
+        prefix: &str,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page> {
+        check(collection, prefix, &[])?;
+        let limit = limit.max(1);
+        let (start, end) = range(prefix, cursor);
+        let rows: Vec<(Vec<u8>,)> = sqlx::query_as(SCAN)
+            .bind(collection)
+            .bind(start)
+            .bind(end)
+            .bind(self.now())
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(error::read)?;
+        let full = rows.len() >= limit;
+        let next = rows.last().filter(|_| full).map(|(key,)| Cursor::new(key.as_slice()));
+        let text = |(key,)| String::from_utf8(key).map_err(|_| error::corrupt("a key"));
+        let keys = rows.into_iter().map(text).collect::<Result<_>>()?;
+        Ok(Page { keys, next })
+    }
+
+    /// Reads from the file, and fails if another one (or none) lies under its path by now:
+    /// what is written from then on would be lost.
+    async fn health(&self) -> Result<()> {
+        sqlx::query(HEALTH).fetch_optional(&self.readers).await.map_err(error::read)?;
+        self.file.check_still_at(&self.path).await
+    }
+}
+
+fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {
+    limits::check_collection(collection)?;
+    limits::check_key(key)?;
+    limits::check_value(value)
+}
+
+/// A query with the three parameters that all of them begin with.
+fn keyed<'q>(sql: &'static str, collection: &'q str, key: &'q str, now: i64) -> SqliteQuery<'q> {
+    sqlx::query(sql).bind(collection).bind(key.as_bytes()).bind(now)
+}
+
+/// The keys that a page can hold: from the first value on, before the second.
+fn range(prefix: &str, cursor: Option<Cursor>) -> (Vec<u8>, Vec<u8>) {
+    let mut start = prefix.as_bytes().to_vec();
+    if let Some(Cursor(last)) = cursor
+        && last >= start
+    {
+        // The least key that is greater than the last one seen.
+        start = last;
+        start.push(0);
+    }
+    // No byte of UTF-8 is 0xff: the last one can be counted up, and 0xff itself is after all keys.
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        Some(last) => *last += 1,
+        None => end.push(0xff),
+    }
+    (start, end)
+}
+
+/// Opens a [`Sqlite`].
+#[must_use]
+pub struct SqliteBuilder {
+    path: PathBuf,
+    clock: Clock,
+}
+
+impl SqliteBuilder {
+    /// The clock that expiry is judged by; processes that share a file should agree on it.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Opens the file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sqlite::open`].
+    pub async fn open(self) -> Result<Sqlite> {
+        let path = file::create(&self.path).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        file::prepare(&options, &path).await?;
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(TURN_TIMEOUT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false);
+        let writer = pool.clone().max_connections(1).connect_lazy_with(options.clone());
+        let readers =
+            pool.max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
+        let file = FileId::of(&path).await?;
+        Ok(Sqlite { path, file, writer, readers, clock: self.clock, writes: AtomicU64::new(0) })
+    }
+}
+
+impl fmt::Debug for SqliteBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteBuilder").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,254 @@
+//! The suite that every backend must pass, to run against your own as well.
+//!
+//! [`conformance!`](crate::conformance) makes a named test of every case. It wants a module name
+//! and how to make a [`Fixture`], an empty store, for each of them:
+//!
+//! ```
+//! use kv_storage::{Memory, conformance, testing::{Fixture, TestClock}};
+//!
+//! async fn fixture() -> Fixture {
+//!     let clock = TestClock::new();
+//!     Fixture::new(Memory::builder().clock(clock.clock()).build()).with_clock(clock)
+//! }
+//!
+//! conformance!(memory, fixture);
+//! ```
+//!
+//! The cases are plain functions as well: a case is told the fixture and panics if the store
+//! breaks the contract.
+
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "to panic is how a case fails, and what the module's documentation says"
+)]
+
+pub mod entries;
+pub mod expiry;
+pub mod races;
+pub mod scans;
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use tokio::{sync::Barrier, task::JoinSet, time};
+
+use crate::{Clock, KeyValue};
+
+/// The collection that cases write to.
+pub const COLLECTION: &str = "conformance";
+
+/// How many tasks race in one round by default.
+const TASKS: usize = 32;
+
+/// How many rounds a race runs by default.
+const ROUNDS: usize = 8;
+
+/// An empty store to test, and how to let its time pass.
+pub struct Fixture {
+    store: Arc<dyn KeyValue>,
+    clock: Option<TestClock>,
+    tasks: usize,
+    rounds: usize,
+    guards: Vec<Box<dyn Any + Send + Sync>>,
+}
+
+impl Fixture {
+    /// A store whose time is the real one, which a test has to wait for.
+    pub fn new(store: impl KeyValue) -> Self {
+        Self { store: Arc::new(store), clock: None, tasks: TASKS, rounds: ROUNDS, guards: vec![] }
+    }
+
+    /// The clock that the store was made with, to be turned instead of waiting.
+    #[must_use]
+    pub fn with_clock(mut self, clock: TestClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Something to keep until the case is over, such as a temporary directory.
+    #[must_use]
+    pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
+        self.guards.push(Box::new(guard));
+        self
+    }
+
+    /// How many rounds each race runs.
+    #[must_use]
+    pub fn with_rounds(mut self, rounds: usize) -> Self {
+        self.rounds = rounds;
+        self
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn KeyValue> {
+        &self.store
+    }
+
+    /// Lets time pass for the store.
+    pub async fn pass(&self, duration: Duration) {
+        match &self.clock {
+            Some(clock) => clock.advance(duration),
+            None => time::sleep(duration).await,
+        }
+    }
+
+    /// How many rounds each race runs.
+    pub fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    /// Runs `operation` in many tasks that begin together; what each answered.
+    async fn race<T, F>(&self, operation: impl Fn(Arc<dyn KeyValue>, usize) -> F) -> Vec<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let barrier = Arc::new(Barrier::new(self.tasks));
+        let mut tasks = JoinSet::new();
+        for index in 0..self.tasks {
+            let operation = operation(Arc::clone(&self.store), index);
+            let barrier = Arc::clone(&barrier);
+            tasks.spawn(async move {
+                barrier.wait().await;
+                operation.await
+            });
+        }
+        tasks.join_all().await
+    }
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fixture")
+            .field("store", &self.store)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A clock that stands still until it is turned.
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    millis: Arc<AtomicU64>,
+}
+
+impl TestClock {
+    /// A clock that shows some time in 2026.
+    pub fn new() -> Self {
+        Self { millis: Arc::new(AtomicU64::new(1_780_000_000_000)) }
+    }
+
+    /// The time to give to a store.
+    pub fn clock(&self) -> Clock {
+        let millis = Arc::clone(&self.millis);
+        Arc::new(move || {
+            SystemTime::UNIX_EPOCH + Duration::from_millis(millis.load(Ordering::SeqCst))
+        })
+    }
+
+    /// Turns the clock forward.
+    pub fn advance(&self, duration: Duration) {
+        let millis = u64::try_from(duration.as_millis()).unwrap();
+        self.millis.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Runs one case on a fresh fixture in a runtime of its own, as `conformance!` does.
+pub fn run(fixture: impl AsyncFnOnce() -> Fixture, case: impl AsyncFnOnce(&Fixture)) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let fixture = fixture().await;
+        case(&fixture).await;
+    });
+}
+
+/// Makes a test of every case of the conformance suite, in a module of the given name.
+///
+/// The second argument makes the [`Fixture`](crate::testing::Fixture): an `async fn` or closure
+/// without parameters. See [`testing`](crate::testing).
+#[macro_export]
+macro_rules! conformance {
+    ($name:ident, $fixture:expr) => {
+        mod $name {
+            use super::*;
+
+            $crate::conformance! { @tests $fixture;
+                entries:
+                    nothing_is_none,
+                    what_was_put_is_read_back,
+                    put_replaces,
+                    every_write_draws_a_new_version,
+                    values_are_opaque,
+                    the_largest_value_is_kept,
+                    keys_are_any_text,
+                    collections_are_separate,
+                    long_keys_are_refused,
+                    large_values_are_refused,
+                    bad_collection_names_are_refused,
+                    get_many_keeps_the_order,
+                    delete_says_whether_there_was_something,
+                    take_reads_and_removes,
+                    put_if_absent_writes_once,
+                    compare_and_swap_needs_the_version,
+                    compare_and_swap_never_creates,
+                    compare_and_delete_needs_the_version,
+                    a_version_does_not_outlive_its_record,
+                    expire_needs_a_record,
+                    health_is_good;
+                expiry:
+                    an_expired_record_is_absent_to_reads,
+                    an_expired_record_is_absent_to_removals,
+                    an_expired_record_is_absent_to_swaps,
+                    put_if_absent_replaces_an_expired_record,
+                    a_new_record_has_no_expiry_to_keep,
+                    keep_keeps_the_expiry,
+                    keep_does_not_revive_an_expiry,
+                    every_write_states_its_expiry,
+                    compare_and_swap_obeys_its_ttl,
+                    expire_obeys_its_ttl,
+                    expire_keeps_the_value,
+                    zero_is_absent_at_once,
+                    the_longest_duration_never_ends;
+                scans:
+                    an_empty_collection_has_no_keys,
+                    pages_hold_every_key,
+                    a_limit_of_zero_still_gets_on,
+                    prefixes_are_literal,
+                    prefixes_are_not_only_ascii,
+                    other_collections_are_not_listed,
+                    keys_that_stay_are_found_while_others_change;
+                races:
+                    take_has_one_winner,
+                    put_if_absent_has_one_winner,
+                    put_if_absent_over_an_expired_record_has_one_winner,
+                    compare_and_swap_has_one_winner,
+                    compare_and_delete_has_one_winner,
+                    swap_and_delete_and_take_have_one_winner,
+                    counting_by_compare_and_swap_loses_nothing,
+                    writers_that_keep_the_expiry_all_succeed,
+                    values_are_never_torn;
+            }
+        }
+    };
+    (@tests $fixture:expr; $($module:ident: $($case:ident),+;)+) => {$($(
+        #[test]
+        fn $case() {
+            $crate::testing::run($fixture, $crate::testing::$module::$case);
+        }
+    )+)+};
+}

@@ -1,0 +1,12 @@
+//! The crate through its public API: every backend, plain and encrypted, through the conformance
+//! suite, and what is particular to each.
+
+#![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
+
+mod conformance;
+mod encrypted;
+mod memory;
+mod model;
+mod processes;
+mod sqlite;
+mod suite;

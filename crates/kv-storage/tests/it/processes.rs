@@ -1,0 +1,153 @@
+//! Several processes on one file: this test binary starts itself again.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use kv_storage::{KeyValue, Sqlite, Ttl};
+
+/// Tells a copy of this binary what it is to do, and where.
+const ROLE: &str = "KV_STORAGE_TEST_ROLE";
+const DIRECTORY: &str = "KV_STORAGE_TEST_DIRECTORY";
+
+const PROCESSES: usize = 3;
+const CLAIMS: usize = 40;
+const COUNTS: usize = 25;
+const DEADLINE: Duration = Duration::from_mins(1);
+
+fn start(role: &str, directory: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::child", "--nocapture"])
+        .env(ROLE, role)
+        .env(DIRECTORY, directory)
+        .current_dir(directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test by itself: what the started processes do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child() {
+    let Some(role) = std::env::var_os(ROLE) else { return };
+    if role == "special name" {
+        let store = Sqlite::open(":memory:").await.unwrap();
+        store.put("names", "k", "value".into(), Ttl::Forever).await.unwrap();
+        return store.close().await;
+    }
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    let store = Sqlite::open(directory.join("kv.sqlite")).await.unwrap();
+    if role == "write" {
+        return write(&store).await;
+    }
+    println!("ready");
+    let deadline = Instant::now() + DEADLINE;
+    while !directory.join("go").exists() {
+        assert!(Instant::now() < deadline, "nobody says go");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut claimed = 0;
+    for index in 0..CLAIMS {
+        let key = index.to_string();
+        let claim = store.put_if_absent("claims", &key, "mine".into(), Ttl::Forever).await;
+        claimed += usize::from(claim.unwrap().is_some());
+        claimed += usize::from(store.take("gifts", &key).await.unwrap().is_some());
+    }
+    for _ in 0..COUNTS {
+        count_up(&store).await;
+    }
+    println!("claimed {claimed}");
+}
+
+async fn count_up(store: &Sqlite) {
+    loop {
+        let entry = store.get("counts", "k").await.unwrap().unwrap();
+        let count: usize = std::str::from_utf8(&entry.value).unwrap().parse().unwrap();
+        let next = (count + 1).to_string().into();
+        let swap = store.compare_and_swap("counts", "k", entry.version, next, Ttl::Keep);
+        if swap.await.unwrap().is_some() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+async fn write(store: &Sqlite) {
+    for index in 0_u32.. {
+        store.put("writes", &index.to_string(), "value".into(), Ttl::Forever).await.unwrap();
+        println!("wrote {index}");
+    }
+}
+
+#[tokio::test]
+async fn processes_that_race_have_one_winner() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(directory.path().join("kv.sqlite")).await.unwrap();
+    store.put("counts", "k", "0".into(), Ttl::Forever).await.unwrap();
+    for index in 0..CLAIMS {
+        store.put("gifts", &index.to_string(), "gift".into(), Ttl::Forever).await.unwrap();
+    }
+    let mut children: Vec<_> = (0..PROCESSES).map(|_| start("race", directory.path())).collect();
+    let mut lines: Vec<_> = children
+        .iter_mut()
+        .map(|child| BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap))
+        .collect();
+    for lines in &mut lines {
+        assert!(lines.any(|line| line.ends_with("ready")));
+    }
+    std::fs::write(directory.path().join("go"), "").unwrap();
+    let claimed: usize = lines
+        .iter_mut()
+        .map(|lines| {
+            let claimed = lines.find_map(|line| Some(line.strip_prefix("claimed ")?.to_owned()));
+            claimed.unwrap().parse::<usize>().unwrap()
+        })
+        .sum();
+    for child in &mut children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(claimed, 2 * CLAIMS, "each claim and each gift had one winner");
+    let count = store.get("counts", "k").await.unwrap().unwrap().value;
+    assert_eq!(count, (PROCESSES * COUNTS).to_string());
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_no_acknowledged_write() {
+    let directory = tempfile::tempdir().unwrap();
+    for acknowledged in [1, 20, 75] {
+        let mut child = start("write", directory.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let last = lines
+            .by_ref()
+            .filter_map(|line| line.unwrap().strip_prefix("wrote ")?.parse::<u32>().ok())
+            .nth(acknowledged)
+            .unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // More may have been written and acknowledged before the kill.
+        let last = lines
+            .map_while(Result::ok)
+            .filter_map(|line| line.strip_prefix("wrote ")?.parse().ok())
+            .last()
+            .unwrap_or(last);
+        let store = Sqlite::open(directory.path().join("kv.sqlite")).await.unwrap();
+        for index in 0..=last {
+            assert!(store.take("writes", &index.to_string()).await.unwrap().is_some(), "{index}");
+        }
+        store.delete("writes", &(last + 1).to_string()).await.unwrap();
+        let rest = store.scan("writes", "", None, 10).await.unwrap();
+        assert_eq!(rest.keys, Vec::<String>::new(), "nothing but what was written");
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn sqlite_s_special_names_are_files_like_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(start("special name", directory.path()).wait().unwrap().success());
+    let store = Sqlite::open(directory.path().join(":memory:")).await.unwrap();
+    assert!(store.get("names", "k").await.unwrap().is_some());
+}

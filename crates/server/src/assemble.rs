@@ -1,0 +1,117 @@
+//! The proxy put together: OAuth endpoints, the guard, and the forwarder behind it.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::{Router, body::Body};
+use forwarder::{Ended, Forwarder, Liveness};
+use http::Request;
+use jwt_issuer::KeyRing;
+use kv_storage::Protected;
+use oidc_proxy::{AccessPolicy, Lifetimes, OidcProxy, StreamEnd};
+use secrecy::SecretString;
+use token_verifier::Principal;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
+use url::Url;
+
+use crate::{identity, session};
+
+/// What a proxy in front of one MCP server is made of.
+#[derive(Debug)]
+pub(crate) struct Parts<S> {
+    /// Our issuer and the beginning of every URL that we publish, byte for byte (D1).
+    pub(crate) base_url: String,
+    /// The provider's discovery URL.
+    pub(crate) config_url: String,
+    /// Our one application at the provider.
+    pub(crate) client_id: String,
+    pub(crate) client_secret: SecretString,
+    /// The resource, as a path below the base URL.
+    pub(crate) resource: String,
+    /// The MCP server behind it, as a full URL.
+    pub(crate) backend: String,
+    pub(crate) access: AccessPolicy,
+    pub(crate) lifetimes: Lifetimes,
+    pub(crate) storage: S,
+    pub(crate) signing_keys: KeyRing,
+    /// Ends listening streams, so that they do not hold up the end of the server.
+    pub(crate) stop: CancellationToken,
+}
+
+/// A proxy that is ready to be served.
+#[derive(Debug)]
+pub(crate) struct Assembly {
+    /// Everything under the base URL.
+    pub(crate) router: Router,
+    /// For what outlives requests: [`OidcProxy::shutdown`] when the listeners have stopped.
+    pub(crate) proxy: OidcProxy,
+}
+
+impl<S: Protected> Parts<S> {
+    /// Puts the parts together. Contacts nobody: the provider may be down.
+    pub(crate) fn assemble(self) -> anyhow::Result<Assembly> {
+        let proxy = OidcProxy::builder(&self.config_url)
+            .client_id(&self.client_id)
+            .client_secret(self.client_secret)
+            .base_url(&self.base_url)
+            .resource(&self.resource)
+            .storage(self.storage)
+            .signing_keys(self.signing_keys.clone())
+            .access(self.access)
+            .lifetimes(self.lifetimes)
+            .build()
+            .context("could not set up the proxy")?;
+
+        let resource = Url::parse(proxy.resource()).context("the resource's URL is not one")?;
+        let path = resource.path().trim_end_matches('/');
+        let seal = session::seal(&self.signing_keys, proxy.issuer(), proxy.resource());
+        let forwarder = Forwarder::builder(&self.backend)
+            .resource_path(path)
+            .identity(Arc::new(identity::headers))
+            .session_seal(seal)
+            .build()
+            .context("could not set up forwarding")?;
+
+        let watched = proxy.clone();
+        let stop = self.stop;
+        let forwarded = ServiceBuilder::new()
+            .map_request(move |request| with_liveness(request, &watched, &stop))
+            .service(forwarder);
+        let protected = Router::new()
+            .route_service(if path.is_empty() { "/" } else { path }, forwarded.clone())
+            .route_service(&format!("{path}/{{*below}}"), forwarded.clone());
+        // The wildcard does not match an empty rest.
+        let protected = if path.is_empty() {
+            protected
+        } else {
+            protected.route_service(&format!("{path}/"), forwarded)
+        };
+        Ok(Assembly { router: proxy.clone().protect(protected), proxy })
+    }
+}
+
+/// Tells the forwarder when the streams of this request must end: with their grant, or with us.
+fn with_liveness(
+    mut request: Request<Body>,
+    proxy: &OidcProxy,
+    stop: &CancellationToken,
+) -> Request<Body> {
+    let Some(principal) = request.extensions().get::<Principal>().cloned() else { return request };
+    let (proxy, stop) = (proxy.clone(), stop.clone());
+    request.extensions_mut().insert(Liveness::new(move || {
+        let grant = proxy.watch(&principal);
+        let stop = stop.clone();
+        Box::pin(async move {
+            tokio::select! {
+                end = grant => match end {
+                    StreamEnd::Expired => Ended::Expired,
+                    // Ends that are not known here are taken for the strictest one.
+                    _ => Ended::Revoked,
+                },
+                () = stop.cancelled() => Ended::Expired,
+            }
+        })
+    }));
+    request
+}

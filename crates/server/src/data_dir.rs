@@ -1,0 +1,195 @@
+//! The data directory: who may use it, and the keys that are kept in it.
+//!
+//! One node makes its keys once and keeps them here. Whoever copies the directory copies the keys.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow, bail};
+use jwt_issuer::{KeyRing, MasterKey};
+use kv_storage::Fernet;
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+const LOCK_FILE: &str = "lock";
+const STATE_FILE: &str = "state.sqlite";
+const SIGNING_KEYS_FILE: &str = "signing-keys";
+const STORAGE_KEYS_FILE: &str = "storage-keys";
+
+const SIGNING_KEYS_NOTE: &str = "\
+# Signing keys of oidc-proxy, one a line; the first one signs, the others still verify.
+# Whoever has one can issue access tokens.
+";
+const STORAGE_KEYS_NOTE: &str = "\
+# Storage keys (Fernet) of oidc-proxy, one a line; the first one encrypts, the others still decrypt.
+# Whoever has one and the database can read every session.
+";
+
+/// A directory that this process alone uses while it lives.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    /// Held until the end; the operating system lets go of it when the process dies.
+    _lock: File,
+    /// Present if the directory ends with the process.
+    temporary: Option<TempDir>,
+}
+
+impl DataDir {
+    /// A directory for this run only. It is removed by [`close`](Self::close) or on drop.
+    pub(crate) fn temporary() -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("oidc-proxy-")
+            .tempdir()
+            .context("could not make a temporary directory")?;
+        let lock = lock(directory.path())?;
+        Ok(Self { path: directory.path().to_owned(), _lock: lock, temporary: Some(directory) })
+    }
+
+    /// A directory that outlives the process; made, readable by its owner only, if it is not there.
+    pub(crate) fn kept(path: &Path) -> anyhow::Result<Self> {
+        create_private(path)
+            .with_context(|| format!("could not make the directory {}", path.display()))?;
+        let lock = lock(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock, temporary: None })
+    }
+
+    /// A path inside.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Where the database is. The file is made here, so that only its owner can read it.
+    pub(crate) fn state_file(&self) -> anyhow::Result<PathBuf> {
+        let path = self.join(STATE_FILE);
+        private_file()
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("could not make {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// The keys under which tokens are signed and texts sealed; made at the first call.
+    pub(crate) fn signing_keys(&self) -> anyhow::Result<KeyRing> {
+        let make = || MasterKey::generate().to_base64url();
+        let (path, lines) = self.keys(SIGNING_KEYS_FILE, SIGNING_KEYS_NOTE, make)?;
+        let mut keys = lines.iter().map(|line| {
+            MasterKey::from_base64url(line)
+                .with_context(|| format!("{} holds a key that is not usable", path.display()))
+        });
+        let current = keys.next().ok_or_else(|| anyhow!("{} holds no key", path.display()))??;
+        keys.try_fold(KeyRing::new(current), |ring, key| Ok(ring.with_older(key?)))
+    }
+
+    /// The cipher under which the database is encrypted; its key is made at the first call.
+    pub(crate) fn storage_cipher(&self) -> anyhow::Result<Fernet> {
+        let (path, keys) = self.keys(STORAGE_KEYS_FILE, STORAGE_KEYS_NOTE, Fernet::generate_key)?;
+        Fernet::new(&keys)
+            .with_context(|| format!("{} holds a key that is not usable", path.display()))
+    }
+
+    /// Removes a temporary directory; a kept one stays.
+    pub(crate) fn close(self) -> io::Result<()> {
+        self.temporary.map_or(Ok(()), TempDir::close)
+    }
+
+    fn keys(
+        &self,
+        name: &str,
+        note: &str,
+        make: impl Fn() -> SecretString,
+    ) -> anyhow::Result<(PathBuf, Vec<SecretString>)> {
+        let path = self.join(name);
+        if !path.try_exists().with_context(|| format!("could not look for {}", path.display()))? {
+            let text = Zeroizing::new(format!("{note}{}\n", make().expose_secret()));
+            write_new(&path, text.as_bytes())
+                .with_context(|| format!("could not write {}", path.display()))?;
+        }
+        warn_if_readable_by_others(&path);
+        let text = fs::read_to_string(&path)
+            .map(Zeroizing::new)
+            .with_context(|| format!("could not read {}", path.display()))?;
+        let lines = text.lines().map(str::trim);
+        let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok((path, keys.map(SecretString::from).collect()))
+    }
+}
+
+/// Takes the directory for this process.
+fn lock(directory: &Path) -> anyhow::Result<File> {
+    let path = directory.join(LOCK_FILE);
+    let file = private_file()
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("could not make {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("{} is in use by another oidc-proxy", directory.display())
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("could not lock {}", path.display()))
+        }
+    }
+}
+
+/// Writes a file that is either absent or whole, and readable by its owner only.
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    Ok(())
+}
+
+#[cfg(unix)]
+fn create_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+#[cfg(not(unix))]
+fn create_private(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)
+}
+
+#[cfg(unix)]
+fn private_file() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
+}
+
+#[cfg(not(unix))]
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    options
+}
+
+/// Somebody widened the permissions of a key; the operator should know, the service goes on.
+#[cfg(unix)]
+fn warn_if_readable_by_others(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "others can read this key file; chmod 600 it");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_readable_by_others(_: &Path) {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+use super::*;
+
+fn ids(ring: &KeyRing) -> Vec<String> {
+    ring.ids().map(ToString::to_string).collect()
+}
+
+#[test]
+fn keys_are_made_once_and_kept() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("a/b");
+    let first = DataDir::kept(&path).unwrap();
+    let made = ids(&first.signing_keys().unwrap());
+    first.storage_cipher().unwrap();
+    let storage = fs::read_to_string(path.join(STORAGE_KEYS_FILE)).unwrap();
+    assert_eq!(ids(&first.signing_keys().unwrap()), made);
+    first.close().unwrap();
+
+    let second = DataDir::kept(&path).unwrap();
+    assert_eq!(ids(&second.signing_keys().unwrap()), made);
+    second.storage_cipher().unwrap();
+    assert_eq!(fs::read_to_string(path.join(STORAGE_KEYS_FILE)).unwrap(), storage);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    let directory = DataDir::kept(&path).unwrap();
+    directory.signing_keys().unwrap();
+    directory.storage_cipher().unwrap();
+    directory.state_file().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&path).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(mode(&entry.path()), 0o600, "{:?}", entry.file_name());
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["lock", "signing-keys", "state.sqlite", "storage-keys"]);
+}
+
+#[test]
+fn older_keys_follow_the_current_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let (new, old) = (MasterKey::generate(), MasterKey::generate());
+    let text = format!(
+        "# a note\n\n  {}\n{}\n",
+        new.to_base64url().expose_secret(),
+        old.to_base64url().expose_secret()
+    );
+    fs::write(parent.path().join(SIGNING_KEYS_FILE), text).unwrap();
+    let ring = DataDir::kept(parent.path()).unwrap().signing_keys().unwrap();
+    assert_eq!(ids(&ring), [new.id().to_string(), old.id().to_string()]);
+}
+
+#[test]
+fn unusable_keys_are_named_and_not_repeated() {
+    for (text, complaint) in [
+        ("c2VjcmV0\n", "is not usable"),
+        ("secret!\n", "is not usable"),
+        ("# nothing\n", "holds no key"),
+    ] {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join(SIGNING_KEYS_FILE), text).unwrap();
+        let error = DataDir::kept(parent.path()).unwrap().signing_keys().unwrap_err();
+        let shown = format!("{error:#} {error:?}");
+        assert!(shown.contains(complaint) && shown.contains(SIGNING_KEYS_FILE), "{shown}");
+        assert!(!shown.contains("secret") && !shown.contains("c2Vj"), "{shown}");
+    }
+}
+
+#[test]
+fn a_directory_has_one_user() {
+    let parent = tempfile::tempdir().unwrap();
+    let first = DataDir::kept(parent.path()).unwrap();
+    let error = DataDir::kept(parent.path()).unwrap_err();
+    assert!(error.to_string().ends_with("is in use by another oidc-proxy"), "{error}");
+    drop(first);
+    assert!(DataDir::kept(parent.path()).is_ok());
+}
+
+#[test]
+fn a_temporary_directory_ends_with_its_user() {
+    let directory = DataDir::temporary().unwrap();
+    directory.signing_keys().unwrap();
+    let path = directory.join("");
+    assert!(path.is_dir());
+    directory.close().unwrap();
+    assert!(!path.exists());
+}

@@ -1,0 +1,159 @@
+//! Running the binary, and talking to it.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything here may take, on a busy machine too.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
+const FREE_PORTS: [&str; 4] = ["demo", "--port=0", "--idp-port=0", "--mcp-port=0"];
+
+const POLL: Duration = Duration::from_millis(10);
+
+fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oidc-proxy"));
+    command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Runs what is expected to end by itself.
+pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    let mut child =
+        command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    if wait(&mut child).is_none() {
+        child.kill().unwrap();
+        panic!("it went on: {:?}", child.wait_with_output().unwrap());
+    }
+    child.wait_with_output().unwrap()
+}
+
+/// Waits for the end, up to the deadline.
+fn wait(child: &mut Child) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while started.elapsed() < DEADLINE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        thread::sleep(POLL);
+    }
+    None
+}
+
+/// A `demo` on free ports that said that it is ready.
+pub(crate) struct Demo {
+    child: Child,
+    /// Everything that was printed up to there.
+    pub(crate) printed: String,
+    rest: Receiver<String>,
+    log: Option<JoinHandle<String>>,
+}
+
+/// How a `demo` ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// What was printed after it was ready.
+    pub(crate) printed: Vec<String>,
+    pub(crate) log: String,
+}
+
+impl Demo {
+    /// Flags in `arguments` come later and win.
+    pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self::spawn(command(FREE_PORTS).args(arguments))
+    }
+
+    /// With its temporary files in `directory`.
+    pub(crate) fn start_in(directory: &Path) -> Self {
+        Self::spawn(command(FREE_PORTS).env("TMPDIR", directory))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut stderr = child.stderr.take().unwrap();
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        let mut demo = Self { child, printed: String::new(), rest: lines, log: Some(log) };
+        loop {
+            let Ok(line) = demo.rest.recv_timeout(DEADLINE) else {
+                let ended = demo.end();
+                panic!("not ready: {:?}\n{}", ended.status, ended.log);
+            };
+            demo.printed.push_str(&line);
+            demo.printed.push('\n');
+            if line.starts_with("Ready") {
+                return demo;
+            }
+        }
+    }
+
+    /// The port in the URL that is printed behind `label`.
+    pub(crate) fn port(&self, label: &str) -> u16 {
+        let line = self.printed.lines().find(|line| line.trim_start().starts_with(label)).unwrap();
+        let (_, after) = line.split_once("http://localhost:").unwrap();
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    }
+
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Asks it to stop and waits until it did.
+    pub(crate) fn stop(self) -> Ended {
+        self.signal("TERM");
+        self.end()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn end(mut self) -> Ended {
+        let status = wait(&mut self.child).expect("it ends");
+        let log = self.log.take().unwrap().join().unwrap();
+        Ended { status, printed: self.rest.iter().collect(), log }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It is over already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends one HTTP/1.1 request to loopback and returns the whole answer.
+pub(crate) fn request(port: u16, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(("localhost", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(
+        stream,
+        "{head} HTTP/1.1\r\nhost: localhost:{port}\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jwt_issuer::{JwtIssuer, KeyRing, Mac, Sealer};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{clock::UnixClock, config::Config, provider::Provider, store::Store};
+use crate::{
+    clock::UnixClock, config::Config, provider::Provider, routes::register::UnusedQuota,
+    store::Store,
+};
 
 /// One authorization server: configuration, keys, storage, provider.
 #[derive(Debug)]
@@ -15,6 +18,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) keys: Keys,
+    /// What this process has registered today.
+    pub(crate) registrations: UnusedQuota,
     /// Work that no client's hang-up cancels and that shutdown awaits (D6).
     pub(crate) tasks: TaskTracker,
     /// Ends the watching of streams.

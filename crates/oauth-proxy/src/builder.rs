@@ -16,6 +16,7 @@ use crate::{
     provider::Provider,
     redirect_uri::RedirectPolicy,
     resource::Resources,
+    routes::register::UnusedQuota,
     scope::{OFFLINE_ACCESS, ScopeSet},
     store::Store,
 };
@@ -231,6 +232,7 @@ impl OAuthProxyBuilder {
             store: Store::new(storage),
             provider: self.provider,
             keys,
+            registrations: UnusedQuota::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))

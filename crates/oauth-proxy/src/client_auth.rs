@@ -11,7 +11,7 @@ use crate::{
     client::ClientRecord,
     error::{ErrorCode, OAuthError},
     params::Params,
-    store::Stored,
+    store::{StoreError, Stored},
 };
 
 /// What the request says about the client; nothing in it is believed yet.
@@ -21,6 +21,20 @@ struct Presented {
     /// header, TypeScript does not.
     secrets: Vec<String>,
     basic: bool,
+}
+
+/// Longer than any id that we give; a longer one is unknown, and no key for the store.
+const MAX_CLIENT_ID_BYTES: usize = 256;
+
+/// The registration of a client, if there is one.
+pub(crate) async fn registered(
+    app: &App,
+    id: &str,
+) -> Result<Option<Stored<ClientRecord>>, StoreError> {
+    if id.len() > MAX_CLIENT_ID_BYTES {
+        return Ok(None);
+    }
+    app.store.get(id).await
 }
 
 /// Authenticates the client of a token or revocation request.
@@ -38,7 +52,7 @@ pub(crate) async fn authenticate(
         let error = OAuthError::new(ErrorCode::InvalidClient, why);
         if presented.basic { error.with_basic_challenge() } else { error }
     };
-    let Some(stored) = app.store.get::<ClientRecord>(&presented.client_id).await? else {
+    let Some(stored) = registered(app, &presented.client_id).await? else {
         return Err(refuse("this client is not registered here; register again"));
     };
     let Some(expected) = &stored.record.secret_hash else { return Ok(stored) };

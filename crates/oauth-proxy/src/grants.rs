@@ -179,7 +179,7 @@ async fn live_grants(app: &App, issuer: &str, subject: &str) -> Result<Vec<Grant
         ids.extend(rows.iter().filter_map(|row| row.strip_prefix(&prefix)).map(str::to_owned));
     }
     let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
-    Ok(app.store.get_many::<Grant>(&keys).await?.into_iter().flatten().collect())
+    app.store.get_many(&keys).await
 }
 
 /// Under the current key, for writing.

@@ -94,7 +94,7 @@ impl OAuthProxy {
     pub fn guard(&self) -> Guard {
         let config = &self.app.config;
         let resource = config.resources.first();
-        Guard::new(self.verifier(), resource, config.resources.metadata_url(resource))
+        Guard::new(self.verifier(), resource, resource::metadata_url(resource))
             .required_scopes(config.required_scopes.iter().map(str::to_owned))
     }
 
@@ -103,7 +103,8 @@ impl OAuthProxy {
         Arc::clone(&self.verifier) as Arc<dyn TokenVerifier>
     }
 
-    /// Resolves when an open stream of this principal must end (D12).
+    /// Resolves when an open stream of this principal must end (D12): at the end of its access
+    /// token, or when its grant is revoked. If the token has expired already, only when revoked.
     ///
     /// # Cancel safety
     ///

@@ -1,5 +1,10 @@
 //! Parameters of queries and form bodies, read strictly where it matters.
 
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+};
+use http::{HeaderMap, header};
 use url::form_urlencoded;
 
 use crate::error::{ErrorCode, OAuthError};
@@ -76,6 +81,35 @@ impl Params {
     fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// Reads the parameters of a POST, which must be a form (RFC 6749 §4.1.3, RFC 7009 §2.1).
+impl<S: Sync> FromRequest<S> for Params {
+    type Rejection = OAuthError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, OAuthError> {
+        require_form(request.headers())?;
+        let body = to_bytes(request.into_body(), MAX_PARAMS_BYTES).await.map_err(|error| {
+            OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "the form could not be read to its end, or it is longer than 64 KiB",
+            )
+            .with_cause(error)
+        })?;
+        Self::parse(&body)
+    }
+}
+
+fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+    if essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(());
+    }
+    Err(OAuthError::new(
+        ErrorCode::InvalidRequest,
+        "the request must be `application/x-www-form-urlencoded`",
+    ))
 }
 
 #[cfg(test)]

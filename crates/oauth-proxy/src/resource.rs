@@ -99,15 +99,6 @@ impl Resources {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|resource| resource.canonical.as_str())
     }
-
-    /// Where a challenge sends clients for the metadata of `resource`: the well-known name goes
-    /// between host and path (RFC 9728 §3.1).
-    #[expect(clippy::unused_self, reason = "only these resources have metadata")]
-    pub(crate) fn metadata_url(&self, resource: &str) -> String {
-        let path = path(resource);
-        let origin = resource.strip_suffix(path).unwrap_or(resource);
-        format!("{origin}{METADATA}{path}")
-    }
 }
 
 impl Key {
@@ -158,6 +149,14 @@ fn check_path(path: &str) -> Result<(), &'static str> {
 pub(crate) fn path(resource: &str) -> &str {
     let after = resource.split_once("://").map_or(resource, |(_, after)| after);
     after.find('/').map_or("", |start| &after[start..])
+}
+
+/// Where a challenge sends clients for the metadata of a resource: the well-known name goes between
+/// host and path (RFC 9728 §3.1).
+pub(crate) fn metadata_url(resource: &str) -> String {
+    let path = path(resource);
+    let origin = resource.strip_suffix(path).unwrap_or(resource);
+    format!("{origin}{METADATA}{path}")
 }
 
 #[cfg(test)]
@@ -254,7 +253,7 @@ mod tests {
             ("https://h.example", "https://h.example/.well-known/oauth-protected-resource"),
             ("https://h:1/a/b", "https://h:1/.well-known/oauth-protected-resource/a/b"),
         ] {
-            assert_eq!(resources().metadata_url(resource), expected);
+            assert_eq!(metadata_url(resource), expected);
         }
     }
 

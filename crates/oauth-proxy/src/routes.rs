@@ -12,17 +12,15 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::{
     app::App,
     error::{ErrorCode, OAuthError},
-    params::MAX_PARAMS_BYTES,
 };
 
 /// All OAuth endpoints of one deployment, below the path of its base URL.
@@ -40,11 +38,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route(&path("/authorize"), get(authorize::get).post(authorize::post))
         .route(&path("/consent"), get(consent::get).post(consent::post))
         .route(&path(&app.config.callback_path), get(callback::get));
-    programs
-        .merge(people)
-        .layer(DefaultBodyLimit::max(MAX_PARAMS_BYTES))
-        .with_state(Arc::clone(app))
-        .merge(metadata::router(app).layer(cors()))
+    programs.merge(people).with_state(Arc::clone(app)).merge(metadata::router(app).layer(cors()))
 }
 
 /// Any origin may read the answers: nothing here is decided by a cookie.
@@ -60,19 +54,6 @@ pub(crate) fn cors() -> CorsLayer {
             header::RETRY_AFTER,
         ])
         .max_age(std::time::Duration::from_hours(1))
-}
-
-/// Token and revocation requests are forms (RFC 6749 §4.1.3, RFC 7009 §2.1).
-pub(crate) fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-    if essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Ok(());
-    }
-    Err(OAuthError::new(
-        ErrorCode::InvalidRequest,
-        "the request must be `application/x-www-form-urlencoded`",
-    ))
 }
 
 /// A redirect that never replays a POST (302 and 303, not 307) and that nothing remembers.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kv_storage::{Error, ErrorKind, KeyValue, Ttl, Version};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{ErrorCode, OAuthError};
+use crate::error::{ErrorCode, OAuthError, chain};
 
 /// What can be stored, and where.
 pub(crate) trait Record: Serialize + DeserializeOwned {
@@ -90,10 +90,16 @@ impl Store {
         Ok(Some(Stored { record: decode(&entry.value)?, version: entry.version }))
     }
 
-    /// The records under `keys`, in their order; unreadable ones are errors.
-    pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<Option<R>>> {
+    /// The records that stand under `keys`. One that cannot be read is left out: the others are
+    /// no worse for it.
+    pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<R>> {
         let entries = self.0.get_many(R::COLLECTION, keys).await?;
-        entries.into_iter().map(|entry| entry.map(|e| decode(&e.value)).transpose()).collect()
+        let readable = entries.into_iter().flatten().filter_map(|entry| {
+            decode(&entry.value)
+                .inspect_err(|error| tracing::warn!(cause = %chain(error), "a record was left out"))
+                .ok()
+        });
+        Ok(readable.collect())
     }
 
     pub(crate) async fn put<R: Record>(&self, key: &str, record: &R, ttl: Duration) -> Result<()> {

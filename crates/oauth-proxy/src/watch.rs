@@ -35,6 +35,9 @@ impl Watches {
     }
 
     /// Resolves when a stream of this principal must end.
+    ///
+    /// If the token has expired already, an answer in progress is being watched: only revocation
+    /// ends that.
     pub(crate) async fn until_end(&self, principal: &Principal) -> StreamEnd {
         let revoked = async {
             match principal.grant_id() {
@@ -42,13 +45,11 @@ impl Watches {
                 None => std::future::pending().await,
             }
         };
+        let now = self.app.clock.now();
         let expired = async {
-            match principal.expires_at() {
-                Some(at) => {
-                    let left = at.saturating_sub(self.app.clock.now());
-                    tokio::time::sleep(Duration::from_secs(left)).await;
-                }
-                None => std::future::pending().await,
+            match principal.expires_at().and_then(|at| at.checked_sub(now)) {
+                Some(left) if left > 0 => tokio::time::sleep(Duration::from_secs(left)).await,
+                _ => std::future::pending().await,
             }
         };
         tokio::select! {

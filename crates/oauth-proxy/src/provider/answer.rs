@@ -74,7 +74,11 @@ impl<'a> Answer<'a> {
     pub(super) fn userinfo(self) -> Result<Map<String, Value>, ProviderError> {
         self.available()?;
         let status = self.response.status();
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        let denied = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        // Without either it may be a firewall on the way (RFC 6750 §3).
+        let by_the_provider =
+            self.response.headers().contains_key(header::WWW_AUTHENTICATE) || self.object().is_ok();
+        if denied && by_the_provider {
             return Err(ProviderError::Refused {
                 reason: format!(
                     "the {} does not accept the access token (HTTP {}); check the scopes and the \

@@ -149,10 +149,18 @@ impl Provider for OAuth2Provider {
     async fn identify(
         &self,
         tokens: &ProviderTokens,
-        _nonce: Option<&str>,
+        nonce: Option<&str>,
     ) -> Result<Option<Identity>, ProviderError> {
-        let claims =
-            self.application.userinfo(&self.endpoints.userinfo, &tokens.access_token).await?;
+        let answer =
+            self.application.userinfo(&self.endpoints.userinfo, &tokens.access_token).await;
+        let claims = match answer {
+            // After a refresh a refusal would end the grant, and this one says nothing of the
+            // person (D7).
+            Err(ProviderError::Refused { reason }) if nonce.is_none() => {
+                return Err(ProviderError::Unavailable { reason, retry_after: None });
+            }
+            answer => answer?,
+        };
         let subject = self.subject(&claims)?;
         Ok(Some(Identity { issuer: self.issuer(), subject, claims }))
     }

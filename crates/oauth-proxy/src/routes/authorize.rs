@@ -7,13 +7,13 @@ use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::{
     app::App,
     client::ClientRecord,
+    client_auth,
     consent::ConsentRequest,
     cookie::CsrfCookie,
     error::{ErrorCode, OAuthError},
@@ -22,7 +22,7 @@ use crate::{
     pkce,
     record::transaction::{Authorization, ClientSnapshot},
     redirect_uri,
-    routes::{consent, redirect, require_form},
+    routes::{consent, redirect},
     scope::{OFFLINE_ACCESS, ScopeSet},
 };
 
@@ -34,18 +34,24 @@ pub(crate) async fn get(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    respond(&app, &headers, query.unwrap_or_default().as_bytes()).await
+    let params = Params::parse(query.unwrap_or_default().as_bytes());
+    respond(&app, &headers, params).await
 }
 
-pub(crate) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    match require_form(&headers) {
-        Ok(()) => respond(&app, &headers, &body).await,
-        Err(error) => Refusal::Here(error).into_response(&app, &headers),
-    }
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    params: Result<Params, OAuthError>,
+) -> Response {
+    respond(&app, &headers, params).await
 }
 
-async fn respond(app: &App, headers: &HeaderMap, params: &[u8]) -> Response {
-    match authorization(app, params).await {
+async fn respond(app: &App, headers: &HeaderMap, params: Result<Params, OAuthError>) -> Response {
+    let authorization = match params {
+        Ok(params) => authorization(app, &params).await,
+        Err(error) => Err(Refusal::Here(error)),
+    };
+    match authorization {
         Ok(authorization) => {
             let csrf = CsrfCookie::of(&app.config, headers);
             let request = ConsentRequest::new(app, authorization, &csrf.value);
@@ -66,11 +72,10 @@ enum Refusal {
 }
 
 /// Checks an authorization request.
-async fn authorization(app: &App, bytes: &[u8]) -> Result<Authorization, Refusal> {
+async fn authorization(app: &App, params: &Params) -> Result<Authorization, Refusal> {
     let here = Refusal::Here;
-    let params = Params::parse(bytes).map_err(here)?;
     let client_id = params.required("client_id").map_err(here)?;
-    let client = app.store.get::<ClientRecord>(client_id).await;
+    let client = client_auth::registered(app, client_id).await;
     let Some(client) = client.map_err(|error| here(error.into()))? else {
         return Err(Refusal::UnknownClient);
     };
@@ -79,7 +84,7 @@ async fn authorization(app: &App, bytes: &[u8]) -> Result<Authorization, Refusal
         .map_err(here)?
         .to_owned();
     let state = params.one("state").map_err(here)?.map(str::to_owned);
-    match checked(app, &params, &client, &redirect_uri, state.clone()) {
+    match checked(app, params, &client, &redirect_uri, state.clone()) {
         Ok(authorization) => Ok(authorization),
         Err(error) => Err(Refusal::Client { redirect_uri, state, error }),
     }

@@ -6,7 +6,6 @@ use axum::{
     extract::{RawQuery, State},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use jwt_issuer::{random_token, sha256_base64url};
 use secrecy::SecretString;
@@ -22,7 +21,7 @@ use crate::{
     provider::AuthorizeRequest,
     record::{mark::Once, transaction::Transaction},
     redirect_uri,
-    routes::{authorize::to_client, redirect, require_form},
+    routes::{authorize::to_client, redirect},
 };
 
 /// The page again, for a request that is still sealed and fresh.
@@ -42,9 +41,16 @@ pub(crate) async fn get(
 }
 
 /// The person's answer.
-pub(crate) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
-    match answered(&app, &headers, &body).await {
-        Ok(response) | Err(response) => response,
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    params: Result<Params, OAuthError>,
+) -> Response {
+    match params {
+        Ok(params) => match answered(&app, &headers, &params).await {
+            Ok(response) | Err(response) => response,
+        },
+        Err(error) => pages::refusal(&error),
     }
 }
 
@@ -89,14 +95,12 @@ fn reopened(app: &App, query: &[u8]) -> Result<ConsentRequest, ConsentProblem> {
 }
 
 /// `Err` is a response as well: one that was refused.
-async fn answered(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Response, Response> {
-    require_form(headers).map_err(|error| pages::refusal(&error))?;
+async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Response, Response> {
     let refused = |error: OAuthError| pages::refusal(&error);
     let problem = ConsentProblem::into_response;
     if is_cross_site(app, headers) {
         return Err(problem(ConsentProblem::Forged));
     }
-    let params = Params::parse(body).map_err(refused)?;
     let sealed = params.required("request").map_err(refused)?;
     let request = ConsentRequest::open(app, sealed).map_err(problem)?;
     let cookie = cookie::read_csrf(&app.config, headers);

@@ -71,8 +71,10 @@ impl Documents {
         let server = body(&AuthorizationServer::new(config));
         for path in places(config) {
             for name in ["oauth-authorization-server", "openid-configuration"] {
-                documents.insert(format!("/.well-known/{name}{path}"), server.clone());
-                documents.insert(format!("{path}/.well-known/{name}"), server.clone());
+                for (before, after) in [("", path), (path, ""), (path, path)] {
+                    let address = format!("{before}/.well-known/{name}{after}");
+                    documents.insert(address, server.clone());
+                }
             }
         }
         for url in config.resources.iter() {

@@ -29,9 +29,6 @@ pub(crate) const PATH: &str = "/register";
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// What this process has registered today.
-static QUOTA: UnusedQuota = UnusedQuota::new();
-
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     request: Request,
@@ -48,7 +45,7 @@ pub(crate) async fn post(
     let now = app.clock.now();
     let accepted = accept(&body, redirect_policy, supported_scopes, now)?;
     let record = &accepted.record;
-    let lifetime = QUOTA.lifetime(now, lifetimes.unused_client);
+    let lifetime = app.registrations.lifetime(now, lifetimes.unused_client);
     app.store.put(&record.client_id, record, lifetime).await?;
     tracing::info!(
         client = record.client_id,
@@ -81,11 +78,12 @@ fn require_json(headers: &HeaderMap) -> Result<(), OAuthError> {
 /// The first [`UNUSED_PER_DAY`] registrations of a day wait for their first use as long as the
 /// operator configured; those beyond wait [`PRESSED_LIFETIME`], which is enough for somebody who
 /// signs in now. A flood therefore shortens the life of what the flood brought, and nothing else:
-/// a client that was used once is out of reach. Counted per process, without a storage operation.
-#[derive(Debug)]
+/// a client that was used once is out of reach. Counted per deployment and process,
+/// without a storage operation.
+#[derive(Debug, Default)]
 pub(crate) struct UnusedQuota(Mutex<Count>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Count {
     /// Days since 1970.
     day: u64,
@@ -93,10 +91,6 @@ struct Count {
 }
 
 impl UnusedQuota {
-    const fn new() -> Self {
-        Self(Mutex::new(Count { day: 0, registrations: 0 }))
-    }
-
     /// Counts a registration and says how long it may stay unused.
     fn lifetime(&self, now: u64, configured: Duration) -> Duration {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);

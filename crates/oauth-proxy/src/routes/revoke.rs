@@ -6,12 +6,11 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     app::App, client_auth, error::OAuthError, grants, params::Params, record::grant::Grant,
-    refresh_token::RefreshToken, routes::require_form, store::StoreError,
+    refresh_token::RefreshToken, store::StoreError,
 };
 
 /// Always 200 for an authenticated client: a token that is unknown, foreign or dead already is not
@@ -19,10 +18,8 @@ use crate::{
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Bytes,
+    params: Params,
 ) -> Result<Response, OAuthError> {
-    require_form(&headers)?;
-    let params = Params::parse(&body)?;
     let client = client_auth::authenticate(&app, &headers, &params).await?;
     let token = params.required("token")?;
     // `token_type_hint` is for servers that must search; the two forms cannot be confused.

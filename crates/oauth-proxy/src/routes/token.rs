@@ -10,7 +10,6 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use jwt_issuer::{AccessClaims, random_token};
 use secrecy::ExposeSecret;
@@ -25,7 +24,6 @@ use crate::{
     params::Params,
     record::grant::Grant,
     refresh_token,
-    routes::require_form,
     scope::ScopeSet,
     store::Stored,
 };
@@ -36,10 +34,8 @@ const CLIENT_USE_RESOLUTION: Duration = Duration::from_hours(24);
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
-    body: Bytes,
+    params: Params,
 ) -> Result<Response, OAuthError> {
-    require_form(&headers)?;
-    let params = Params::parse(&body)?;
     let answer = match params.required("grant_type")? {
         "authorization_code" => {
             let client = client_auth::authenticate(&app, &headers, &params).await?;

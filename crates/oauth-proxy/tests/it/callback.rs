@@ -83,7 +83,7 @@ async fn the_providers_errors_reach_the_client_without_their_text() {
         ("access_denied", "access_denied"),
         ("temporarily_unavailable", "temporarily_unavailable"),
         ("login_required", "server_error"),
-        ("<script>", "server_error"),
+        ("%3Cscript%3E", "server_error"),
     ] {
         let deployment = Deployment::new();
         let client = deployment.register().await;

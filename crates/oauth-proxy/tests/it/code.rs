@@ -180,6 +180,11 @@ async fn the_token_endpoint_takes_forms_with_each_parameter_once() {
         .body(axum::body::Body::from("{}"))
         .unwrap();
     deployment.send(json).await.assert_error(StatusCode::BAD_REQUEST, "invalid_request");
+    let long = "x".repeat(70 * 1024);
+    let answer = deployment.post("/token", &[("grant_type", &*long)]).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_request");
+    let long = "x".repeat(10 * 1024);
+    deployment.redeem(&long, &code).await.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
     assert_eq!(deployment.get("/token").await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 

@@ -81,9 +81,17 @@ impl Deployment {
     }
 
     pub(crate) fn with(change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder) -> Self {
+        Self::at(BASE, change)
+    }
+
+    /// With another base URL.
+    pub(crate) fn at(
+        base_url: &str,
+        change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
+    ) -> Self {
         let clock = TestClock::new();
         let memory = Memory::builder().clock(clock.clock()).build();
-        Self::on(Arc::new(memory), clock, change)
+        Self::start(base_url, Arc::new(memory), clock, change)
     }
 
     pub(crate) fn on(
@@ -91,16 +99,26 @@ impl Deployment {
         clock: TestClock,
         change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
     ) -> Self {
+        Self::start(BASE, storage, clock, change)
+    }
+
+    fn start(
+        base_url: &str,
+        storage: Arc<dyn KeyValue>,
+        clock: TestClock,
+        change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
+    ) -> Self {
         let provider = Arc::new(FakeProvider::default());
         let storage = Probe::new(storage);
-        let builder = OAuthProxy::builder(BASE, Arc::clone(&provider) as _)
+        let builder = OAuthProxy::builder(base_url, Arc::clone(&provider) as _)
             .danger_unencrypted_storage(storage.clone())
             .signing_keys(KeyRing::new(MasterKey::new(&[7; 32]).unwrap()))
             .access(AccessPolicy::any_user())
             .clock(clock.clock());
         let proxy = change(builder).build().unwrap();
+        let path = Url::parse(proxy.resource()).unwrap().path().to_owned();
         let resource = Router::new().route(
-            "/mcp",
+            &path,
             any(|principal: Principal| async move {
                 let scopes = principal.scopes().join(" ");
                 format!("{} {} [{scopes}]", principal.subject(), principal.client_id().unwrap())

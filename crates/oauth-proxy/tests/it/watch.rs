@@ -47,6 +47,20 @@ async fn an_expired_token_ends_listening() {
 }
 
 #[tokio::test]
+async fn an_answer_in_progress_outlives_its_token_but_not_its_grant() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    let verifier = deployment.proxy.verifier();
+    let principal = verifier.verify(&tokens.access, "https://proxy.example/mcp").await.unwrap();
+    deployment.clock.advance(Duration::from_secs(3));
+    let answer = deployment.proxy.watch(&principal);
+    deployment.post("/revoke", &[("token", &*tokens.refresh), ("client_id", &*client)]).await;
+    let end = tokio::time::timeout(DEADLINE, answer).await.unwrap();
+    assert_eq!(end, StreamEnd::Revoked);
+}
+
+#[tokio::test]
 async fn an_outage_of_the_store_cuts_nobody() {
     let deployment = watching();
     let client = deployment.register().await;

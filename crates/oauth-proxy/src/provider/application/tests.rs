@@ -266,7 +266,10 @@ async fn userinfo_sends_the_token_in_the_header_only() {
         .respond_with(ResponseTemplate::new(200).set_body_raw("a.b.c", "application/jwt"))
         .mount(&server)
         .await;
-    Mock::given(path("/denied")).respond_with(json(401, "")).mount(&server).await;
+    let challenged = ResponseTemplate::new(401).insert_header("www-authenticate", "Bearer");
+    Mock::given(path("/denied")).respond_with(challenged).mount(&server).await;
+    let page = ResponseTemplate::new(403).set_body_raw("<h1>Blocked</h1>", "text/html");
+    Mock::given(path("/firewall")).respond_with(page).mount(&server).await;
     let application = Application::builder("id").build().unwrap();
     let token = SecretString::from("at");
     let claims = application.userinfo(&format!("{}/userinfo", server.uri()), &token).await.unwrap();
@@ -276,6 +279,9 @@ async fn userinfo_sends_the_token_in_the_header_only() {
         let error = application.userinfo(&url, &token).await.unwrap_err();
         assert!(matches!(error, ProviderError::Refused { .. }), "{page}: {error}");
     }
+    let url = format!("{}/firewall", server.uri());
+    let error = application.userinfo(&url, &token).await.unwrap_err();
+    assert!(matches!(error, ProviderError::Unavailable { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -53,6 +53,20 @@ async fn a_missing_or_odd_subject_is_refused() {
 }
 
 #[tokio::test]
+async fn a_refused_token_is_a_verdict_at_login_only() {
+    let server = MockServer::start().await;
+    let denied = ResponseTemplate::new(403).set_body_raw(r#"{"message":"no"}"#, "application/json");
+    Mock::given(path("/user")).respond_with(denied).mount(&server).await;
+    let url = format!("{}/user", server.uri());
+    let application = Application::builder("id").build().unwrap();
+    let provider = OAuth2Provider::new(application, Endpoints::new(&url, &url, &url)).unwrap();
+    let at_login = provider.identify(&tokens(), Some("n")).await.unwrap_err();
+    assert!(matches!(at_login, ProviderError::Refused { .. }), "{at_login}");
+    let at_refresh = provider.identify(&tokens(), None).await.unwrap_err();
+    assert!(matches!(at_refresh, ProviderError::Unavailable { .. }), "{at_refresh}");
+}
+
+#[tokio::test]
 async fn the_response_issuer_is_compared_when_known() {
     let (_server, provider) = provider("{}").await;
     assert!(provider.check_response_issuer(Some("https://any.example")).await.is_ok());

@@ -186,7 +186,7 @@ async fn any_web_page_may_register() {
 #[test]
 fn a_flood_shortens_lives_and_refuses_nobody() {
     const MONTH: Duration = Duration::from_hours(30 * 24);
-    let quota = UnusedQuota::new();
+    let quota = UnusedQuota::default();
     let noon = 20_000 * DAY_SECONDS + DAY_SECONDS / 2;
     for _ in 0..UNUSED_PER_DAY {
         assert_eq!(quota.lifetime(noon, MONTH), MONTH);

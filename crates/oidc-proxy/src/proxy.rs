@@ -1,0 +1,108 @@
+//! The facade.
+
+use std::{pin::Pin, sync::Arc};
+
+use axum::Router;
+use oauth_proxy::{OAuthError, OAuthProxy, StreamEnd};
+use oidc_discovery::Discovery;
+use token_verifier::{Guard, Principal, TokenVerifier};
+
+use crate::OidcProxyBuilder;
+
+/// An authorization server for MCP clients in front of one OpenID provider.
+///
+/// Cheap to clone; all clones are one server.
+#[derive(Clone, Debug)]
+pub struct OidcProxy {
+    proxy: OAuthProxy,
+    discovery: Discovery,
+}
+
+impl OidcProxy {
+    /// Begins with the provider's discovery URL, usually its issuer and
+    /// `/.well-known/openid-configuration`; the issuer alone will do.
+    pub fn builder(config_url: impl Into<String>) -> OidcProxyBuilder {
+        OidcProxyBuilder::new(config_url.into())
+    }
+
+    pub(crate) fn new(proxy: OAuthProxy, discovery: Discovery) -> Self {
+        Self { proxy, discovery }
+    }
+
+    /// The OAuth endpoints, and `resource` behind the guard.
+    ///
+    /// `resource` must route the path of the resource. Its handlers find the [`Principal`] in the
+    /// request's extensions, or take it as an argument.
+    pub fn protect(self, resource: Router) -> Router {
+        self.proxy.protect(resource)
+    }
+
+    /// The OAuth endpoints: metadata, registration, authorization, consent, callback, token,
+    /// revocation.
+    pub fn into_router(self) -> Router {
+        self.proxy.into_router()
+    }
+
+    /// The tower layer that lets only good access tokens of the resource pass.
+    pub fn guard(&self) -> Guard {
+        self.proxy.guard()
+    }
+
+    /// Verifies the access tokens that this server issues.
+    pub fn verifier(&self) -> Arc<dyn TokenVerifier> {
+        self.proxy.verifier()
+    }
+
+    /// Resolves when an open stream of this principal must end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the watching.
+    pub fn watch(
+        &self,
+        principal: &Principal,
+    ) -> Pin<Box<dyn Future<Output = StreamEnd> + Send + 'static>> {
+        self.proxy.watch(principal)
+    }
+
+    /// The issuer: the base URL, byte for byte.
+    pub fn issuer(&self) -> &str {
+        self.proxy.issuer()
+    }
+
+    /// The redirect URI to register at the provider.
+    pub fn callback_url(&self) -> String {
+        self.proxy.callback_url()
+    }
+
+    /// The canonical URL of the (first) resource.
+    pub fn resource(&self) -> &str {
+        self.proxy.resource()
+    }
+
+    /// Whether the storage answers.
+    ///
+    /// # Errors
+    ///
+    /// `temporarily_unavailable` with the cause for the operator.
+    pub async fn health(&self) -> Result<(), OAuthError> {
+        self.proxy.health().await
+    }
+
+    /// Whether the provider's metadata and keys can be had, fetching them if they are not known.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them, or why they cannot be fetched.
+    pub async fn check_provider(&self) -> Result<(), oidc_discovery::Error> {
+        self.discovery.metadata().await?;
+        self.discovery.keys().await.map(drop)
+    }
+
+    /// Waits for what no client may interrupt: calls to the provider under way, and their writes.
+    ///
+    /// Call it after the listener has stopped.
+    pub async fn shutdown(&self) {
+        self.proxy.shutdown().await;
+    }
+}

@@ -1,0 +1,94 @@
+//! An outage is not a bad token, and a refusal says where to fix it.
+
+use std::time::Duration;
+
+use dev_idp::{ExpiresInFault, RefreshTokenFault, TokenEndpointFault};
+use oauth_proxy::provider::{Application, AuthorizeRequest, Provider, ProviderError};
+use oidc_discovery::Discovery;
+use oidc_proxy::OidcProvider;
+use outbound_http::Client;
+
+use crate::provider::{CLIENT_ID, Idp};
+
+#[tokio::test]
+async fn a_token_endpoint_that_is_down_spoils_nothing() {
+    let idp = Idp::start().await;
+    let http = Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let provider = idp.client_with(|application| application.http(http), |d| d, |p| p);
+    let (tokens, _) = idp.identify(&provider).await.unwrap();
+    let refresh_token = tokens.refresh_token.unwrap();
+    for (fault, expected) in [
+        (TokenEndpointFault::InternalError, None),
+        (TokenEndpointFault::Html, None),
+        (TokenEndpointFault::Hang, None),
+        (
+            TokenEndpointFault::TooManyRequests { retry_after: Duration::from_secs(7) },
+            Some(Duration::from_secs(7)),
+        ),
+    ] {
+        idp.server.misbehave().set(|switches| switches.token_endpoint = Some(fault));
+        match provider.refresh(&refresh_token).await.unwrap_err() {
+            ProviderError::Unavailable { retry_after, .. } => assert_eq!(retry_after, expected),
+            other => panic!("{fault:?}: {other}"),
+        }
+    }
+    idp.server.misbehave().reset();
+    assert!(provider.refresh(&refresh_token).await.is_ok());
+}
+
+#[tokio::test]
+async fn odd_token_responses_are_read() {
+    let idp = Idp::start().await;
+    let provider = idp.client();
+    for (fault, expected) in [
+        (ExpiresInFault::Absent, None),
+        (ExpiresInFault::Negative, Some(0)),
+        (ExpiresInFault::Text, Some(3600)),
+    ] {
+        idp.server.misbehave().set(|switches| switches.expires_in = Some(fault));
+        let (tokens, _) = idp.identify(&provider).await.unwrap();
+        assert_eq!(tokens.expires_in, expected.map(Duration::from_secs), "{fault:?}");
+    }
+    idp.server.misbehave().set(|switches| {
+        switches.refresh_token = Some(RefreshTokenFault::Absent);
+    });
+    let (tokens, _) = idp.identify(&provider).await.unwrap();
+    assert!(tokens.refresh_token.is_none());
+}
+
+#[tokio::test]
+async fn a_finished_refresh_token_is_told_apart_from_a_wrong_secret() {
+    let idp = Idp::start().await;
+    let provider = idp.client();
+    let (tokens, _) = idp.identify(&provider).await.unwrap();
+    let refresh_token = tokens.refresh_token.unwrap();
+
+    let wrong = idp.client_with(
+        |application| application.client_secret("another secret".into()),
+        |discovery| discovery,
+        |provider| provider,
+    );
+    match wrong.refresh(&refresh_token).await.unwrap_err() {
+        ProviderError::Refused { reason } => {
+            assert!(reason.contains("client_secret") && !reason.contains("another secret"));
+        }
+        other => panic!("{other}"),
+    }
+
+    provider.revoke(&refresh_token).await.unwrap();
+    let error = provider.refresh(&refresh_token).await.unwrap_err();
+    assert!(matches!(error, ProviderError::InvalidGrant { .. }), "{error}");
+    // Revoking what is gone is done.
+    provider.revoke(&refresh_token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_is_unavailable() {
+    let application = Application::builder(CLIENT_ID).build().unwrap();
+    let discovery = Discovery::new("http://127.0.0.1:1", application.http().clone()).unwrap();
+    let provider = OidcProvider::builder(discovery, application).build().unwrap();
+    let request = AuthorizeRequest::new("http://localhost:1/cb", "s", "n", "c");
+    let error = provider.authorize_url(&request).await.unwrap_err();
+    assert!(matches!(&error, ProviderError::Unavailable { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}

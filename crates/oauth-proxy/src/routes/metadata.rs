@@ -25,9 +25,6 @@ use crate::{
     scope::{OFFLINE_ACCESS, ScopeSet},
 };
 
-#[cfg(test)]
-mod tests;
-
 /// Long enough to spare us a client's every reconnect, short enough for a change of configuration.
 const CACHE_CONTROL: &str = "public, max-age=300";
 
@@ -39,10 +36,7 @@ const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// The bodies are made here, once. Below a `/.well-known/` of ours everything else is a JSON 404,
 /// because clients stumble over the HTML of a catch-all; nothing here can answer 5xx or 429 (D7).
 pub(crate) fn router(app: &App) -> Router {
-    documents(&app.config)
-}
-
-fn documents(config: &Config) -> Router {
+    let config = &app.config;
     let documents = Arc::new(Documents::new(config));
     let get = move |OriginalUri(uri): OriginalUri| {
         let answer = documents.answer(uri.path());

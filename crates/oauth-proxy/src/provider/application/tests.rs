@@ -195,7 +195,14 @@ async fn no_answer_is_an_outage() {
     let error = unreachable.refresh(at("http://127.0.0.1:1/t"), &"rt".into()).await.unwrap_err();
     assert!(matches!(error, ProviderError::Unavailable { .. }), "{error}");
 
-    let (_server, url) = server(fine().set_delay(Duration::from_secs(30))).await;
+    // Not from wiremock's pool: a request that arrives after its sender gave up must not be
+    // counted by the next test.
+    let server_of_its_own = MockServer::builder().start().await;
+    Mock::given(method("POST"))
+        .respond_with(fine().set_delay(Duration::from_secs(30)))
+        .mount(&server_of_its_own)
+        .await;
+    let url = server_of_its_own.uri();
     let http = Client::builder().timeout(Duration::from_millis(100)).build().unwrap();
     let slow = Application::builder("id").http(http).build().unwrap();
     let error = slow.refresh(at(&url), &"rt".into()).await.unwrap_err();

@@ -139,7 +139,7 @@ impl Body for ForwardBody {
             *state = State::Done;
             return Poll::Ready(match ended {
                 Ended::Revoked => Some(Err(BodyError::Revoked)),
-                Ended::Expired => None,
+                Ended::Expired | Ended::Stopping => None,
             });
         }
         match ready!(poll_data(Pin::new(body), cx)) {

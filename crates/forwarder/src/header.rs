@@ -37,8 +37,16 @@ const TRUSTED_PREFIX: &str = "x-forwarded-";
 
 /// What a backend may not say in the name of our origin: cookies, storage, transport and
 /// cross-origin rules are the front's business.
-const ORIGIN_WIDE: &[&str] =
-    &["alt-svc", "clear-site-data", "set-cookie", "set-cookie2", "strict-transport-security"];
+const ORIGIN_WIDE: &[&str] = &[
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
+];
 const CORS_PREFIX: &str = "access-control-";
 
 /// What [`clean_request`] needs to know from the configuration.

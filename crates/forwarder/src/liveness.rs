@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 /// Why a stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "a third way to end would need code in every watcher")]
+#[expect(clippy::exhaustive_enums, reason = "another way to end would need code in every watcher")]
 pub enum Ended {
     /// The grant is gone: the stream is cut at once, in the middle of an answer if need be. The
     /// client sees a broken connection, not a complete answer.
@@ -18,6 +18,9 @@ pub enum Ended {
     /// The access token expired: a listening stream ends as if the backend had ended it (the
     /// client comes back with a fresh token), an answer in progress may finish.
     Expired,
+    /// The server stops: as [`Expired`](Self::Expired), except that a request whose answer has not
+    /// begun is told to come back (503), because nothing is wrong with its token.
+    Stopping,
 }
 
 /// A request extension: tells when the streams of this request must end.
@@ -25,11 +28,11 @@ pub enum Ended {
 /// The function is called once when the request is forwarded. Its future is polled together with
 /// the stream, first while the backend is thinking, then inside the response body; nothing is
 /// spawned, and it is dropped with the stream. A server that shuts down lets it resolve with
-/// [`Ended::Expired`] too.
+/// [`Ended::Stopping`].
 ///
-/// When the future says [`Ended::Expired`] and the stream may go on (an answer in progress), the
-/// function is called a second time to go on watching for revocation; a second `Expired` then ends
-/// the watch.
+/// When the future says anything but [`Ended::Revoked`] and the stream may go on (an answer in
+/// progress), the function is called a second time to go on watching for revocation; if that says
+/// the same, the watch is over.
 #[derive(Clone)]
 pub struct Liveness(pub Arc<dyn Fn() -> BoxFuture<'static, Ended> + Send + Sync>);
 
@@ -68,12 +71,13 @@ impl Watch {
             let Poll::Ready(ended) = future.as_mut().poll(cx) else { return Poll::Pending };
             self.future = None;
             match ended {
-                Ended::Expired if !listening && self.asked_again => {}
-                Ended::Expired if !listening => {
+                Ended::Revoked => return Poll::Ready(ended),
+                Ended::Expired | Ended::Stopping if listening => return Poll::Ready(ended),
+                Ended::Expired | Ended::Stopping if self.asked_again => {}
+                Ended::Expired | Ended::Stopping => {
                     self.asked_again = true;
                     self.future = Some((self.liveness.0)());
                 }
-                Ended::Revoked | Ended::Expired => return Poll::Ready(ended),
             }
         }
     }

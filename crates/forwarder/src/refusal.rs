@@ -42,7 +42,8 @@ impl Refusal {
             Self::NotFound | Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Ended(_) => StatusCode::UNAUTHORIZED,
+            Self::Ended(Ended::Revoked | Ended::Expired) => StatusCode::UNAUTHORIZED,
+            Self::Ended(Ended::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::BackendAuthentication | Self::BackendAnswer => {
                 StatusCode::BAD_GATEWAY
             }
@@ -58,7 +59,8 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::UnknownSession => "session_not_found",
             Self::TooLarge => "request_too_large",
-            Self::Ended(_) => "invalid_token",
+            Self::Ended(Ended::Revoked | Ended::Expired) => "invalid_token",
+            Self::Ended(Ended::Stopping) => "temporarily_unavailable",
             Self::Unreachable => "backend_unreachable",
             Self::ConnectTimeout => "backend_timeout",
             Self::BackendAuthentication => "backend_requires_authentication",
@@ -77,6 +79,7 @@ impl Refusal {
             Self::TooLarge => "the request body is larger than this server accepts",
             Self::Ended(Ended::Revoked) => "the authorization was revoked",
             Self::Ended(Ended::Expired) => "the access token has expired",
+            Self::Ended(Ended::Stopping) => "this server is stopping, try again shortly",
             Self::Unreachable => "the MCP server behind this proxy cannot be reached",
             Self::ConnectTimeout => "the MCP server behind this proxy did not respond in time",
             Self::BackendAuthentication => {
@@ -101,10 +104,16 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Self::Ended(_) = self {
+        match self {
+            Self::Ended(Ended::Stopping) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             // RFC 6750 §3.1. Where the metadata is, the client learned from the guard.
-            let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+            Self::Ended(Ended::Revoked | Ended::Expired) => {
+                let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            _ => {}
         }
         response
     }

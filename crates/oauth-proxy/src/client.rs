@@ -18,7 +18,7 @@ use crate::{
 mod tests;
 
 /// The largest registration request in bytes; honest ones have about one kilobyte.
-pub(crate) const MAX_REGISTRATION_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_REGISTRATION_BYTES: usize = 16 * 1024;
 
 /// The most redirect URIs of one client; the largest honest list has six.
 pub(crate) const MAX_REDIRECT_URIS: usize = 32;
@@ -40,6 +40,10 @@ pub(crate) const UNUSED_PER_DAY: u32 = 1000;
 /// How long a registration beyond [`UNUSED_PER_DAY`] waits for its first use: longer than consent,
 /// login and redemption take together, so that whoever is signing in right now can finish.
 pub(crate) const PRESSED_LIFETIME: Duration = Duration::from_hours(1);
+
+/// Registrations per hour and process, the most that are taken at all: with
+/// [`MAX_REGISTRATION_BYTES`] it bounds what strangers can make the store hold.
+pub(crate) const REGISTRATIONS_PER_HOUR: u32 = 10_000;
 
 /// The grant type of the authorization code flow.
 const AUTHORIZATION_CODE: &str = "authorization_code";

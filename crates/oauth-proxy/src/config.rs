@@ -82,6 +82,9 @@ impl Lifetimes {
     /// The longest grace window that every client gets (D5).
     pub const MAX_REFRESH_GRACE: Duration = Duration::from_mins(10);
 
+    /// Far beyond anything useful, and far from where sums of Unix seconds overflow.
+    const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
     /// How long one process may hold the right to call the provider for a grant (D6).
     pub(crate) fn lease(&self) -> Duration {
         self.provider_call * 3
@@ -107,6 +110,16 @@ impl Lifetimes {
         for (name, lifetime) in positive {
             if lifetime < Duration::from_secs(1) {
                 return Some(format!("lifetime `{name}` is {lifetime:?}; it must be at least 1 s"));
+            }
+        }
+        let every = positive.into_iter().chain([
+            ("revocation_delay", self.revocation_delay),
+            ("provider_refresh_margin", self.provider_refresh_margin),
+            ("provider_outage_tolerance", self.provider_outage_tolerance),
+        ]);
+        for (name, lifetime) in every {
+            if lifetime > Self::LONGEST {
+                return Some(format!("lifetime `{name}` is {lifetime:?}; it must be at most 10 y"));
             }
         }
         if self.refresh_grace > Self::MAX_REFRESH_GRACE {
@@ -187,6 +200,8 @@ mod tests {
         assert!(zero.complaint().unwrap().contains("`access_token`"));
         let grace = Lifetimes { refresh_grace: HOUR, ..Lifetimes::default() };
         assert!(grace.complaint().unwrap().contains("`refresh_grace`"));
+        let endless = Lifetimes { revocation_delay: Duration::MAX, ..Lifetimes::default() };
+        assert!(endless.complaint().unwrap().contains("`revocation_delay`"));
         let memory = Lifetimes { code_memory: MINUTE, ..Lifetimes::default() };
         assert!(memory.complaint().unwrap().contains("`code_memory`"));
     }

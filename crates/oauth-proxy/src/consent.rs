@@ -42,6 +42,11 @@ impl ConsentRequest {
         }
     }
 
+    /// The same request for a page in another browser: its id and its end stay.
+    pub(crate) fn rebound(self, csrf: &str) -> Self {
+        Self { csrf: sha256_base64url(csrf.as_bytes()), ..self }
+    }
+
     /// For the form's hidden field.
     pub(crate) fn seal(&self, app: &App) -> Result<String, serde_json::Error> {
         Ok(app.keys.consent.seal(&serde_json::to_vec(self)?, CONTEXT))

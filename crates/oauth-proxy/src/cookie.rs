@@ -1,6 +1,6 @@
 //! The two cookies of a login: one against forged consent posts, one per transaction (D9).
 
-use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
+use axum_extra::extract::cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header};
 use jwt_issuer::{random_token, sha256_base64url};
 use subtle::ConstantTimeEq;
@@ -41,10 +41,29 @@ impl CsrfCookie {
 
 /// The CSRF cookie, if the browser sent one that looks like ours.
 pub(crate) fn read_csrf(config: &Config, headers: &HeaderMap) -> Option<String> {
-    let jar = CookieJar::from_headers(headers);
-    let value = jar.get(&name(config, CSRF))?.value();
+    let value = only(headers, &name(config, CSRF))?;
     let plausible = value.len() == 43 && value.bytes().all(is_base64url);
     plausible.then(|| value.to_owned())
+}
+
+/// Every cookie that the browser sent, name and value as they stand in the header.
+///
+/// Names are not percent-decoded: browsers guard the prefix `__Host-` in its raw form, and
+/// `%5F_Host-` is a name that a sibling site may set. A cookie of another application that is not
+/// text is passed over.
+fn sent(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .filter_map(|pair| std::str::from_utf8(pair.trim_ascii()).ok()?.split_once('='))
+}
+
+/// The value of a cookie that the browser sent exactly once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = sent(headers).filter(|(known, _)| *known == name).map(|(_, value)| value);
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
 }
 
 /// Ties a transaction to the browser that approved it.
@@ -66,17 +85,15 @@ impl Binding {
     }
 
     /// Sets the cookie and drops the oldest ones beyond [`MAX_TRANSACTIONS`].
-    pub(crate) fn set(&self, config: &Config, sent: &HeaderMap, headers: &mut HeaderMap) {
+    pub(crate) fn set(&self, config: &Config, request: &HeaderMap, headers: &mut HeaderMap) {
         let seconds = config.lifetimes.transaction.as_secs();
         append(headers, &cookie(config, &self.name, &self.value, seconds));
-        let jar = CookieJar::from_headers(sent);
         let prefix = name(config, TRANSACTION);
-        let mut older: Vec<_> = jar
-            .iter()
-            .filter(|cookie| cookie.name().starts_with(&prefix))
-            .map(|cookie| {
-                let issued = cookie.value().split('.').next().and_then(|at| at.parse().ok());
-                (issued.unwrap_or(0_u64), cookie.name().to_owned())
+        let mut older: Vec<_> = sent(request)
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .map(|(name, value)| {
+                let issued = value.split('.').next().and_then(|at| at.parse().ok());
+                (issued.unwrap_or(0_u64), name.to_owned())
             })
             .collect();
         older.sort_unstable();
@@ -89,9 +106,8 @@ impl Binding {
 
 /// Whether this browser approved the transaction stored under `key`. Constant time.
 pub(crate) fn is_bound(config: &Config, headers: &HeaderMap, key: &str, hash: &str) -> bool {
-    let jar = CookieJar::from_headers(headers);
-    jar.get(&name(config, &transaction_name(key))).is_some_and(|cookie| {
-        let found = sha256_base64url(cookie.value().as_bytes());
+    only(headers, &name(config, &transaction_name(key))).is_some_and(|value| {
+        let found = sha256_base64url(value.as_bytes());
         found.as_bytes().ct_eq(hash.as_bytes()).into()
     })
 }
@@ -135,4 +151,38 @@ fn append(headers: &mut HeaderMap, cookie: &Cookie<'_>) {
 
 fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[&[u8]]) -> HeaderMap {
+        lines.iter().map(|line| (header::COOKIE, HeaderValue::from_bytes(line).unwrap())).collect()
+    }
+
+    #[test]
+    fn names_are_compared_as_they_were_sent() {
+        for tossed in [
+            &b"%5F_Host-x=evil"[..],
+            b"__Host%2Dx=evil",
+            b"__host-x=evil",
+            b"\"__Host-x\"=evil",
+            b"__Host-x =evil",
+        ] {
+            assert_eq!(only(&headers(&[tossed]), "__Host-x"), None);
+        }
+        assert_eq!(only(&headers(&[b"a=b; __Host-x=good ;c"]), "__Host-x"), Some("good"));
+    }
+
+    #[test]
+    fn a_cookie_that_came_twice_counts_for_nothing() {
+        assert_eq!(only(&headers(&[b"x=1; x=2"]), "x"), None);
+        assert_eq!(only(&headers(&[b"x=1", b"x=2"]), "x"), None);
+    }
+
+    #[test]
+    fn other_applications_cookies_do_no_harm() {
+        assert_eq!(only(&headers(&[b"other=\xff\xfe; x=1"]), "x"), Some("1"));
+    }
 }

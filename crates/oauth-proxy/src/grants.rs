@@ -15,7 +15,7 @@ use crate::{
         mark::BySubject,
         transaction::Authorization,
     },
-    store::{Result, Stored},
+    store::{Found, Result, Stored},
 };
 
 /// The most live grants of one subject with one client at one resource: a person with twenty
@@ -66,8 +66,8 @@ pub(crate) async fn create(
         redeem_until: now + lifetimes.code.as_secs(),
     };
     app.store.put(&grant.id, &grant, grant.ttl(now, lifetimes)).await?;
-    // The row outlives the grant rather than costing a write at every rotation; readers skip rows
-    // without a grant.
+    // The row outlives the grant rather than costing a write at every rotation; whoever reads the
+    // rows removes those without a grant.
     let row = format!("{}{}", subject_prefix(app, &grant.issuer, &grant.subject), grant.id);
     app.store.put(&row, &BySubject, lifetimes.refresh_absolute).await?;
     app.store.put(&sha256_base64url(code.as_bytes()), &record, lifetimes.code_memory).await?;
@@ -87,11 +87,20 @@ pub(crate) async fn create(
 ///
 /// `true` if there was one.
 pub(crate) async fn revoke(app: &Arc<App>, grant: &Grant, why: &'static str) -> Result<bool> {
-    let existed = app.store.delete::<Grant>(&grant.id).await?;
-    if existed {
-        ended(app, grant, why);
+    // Taken, not deleted: a renewal may have written a newer token than the one that was read.
+    match app.store.take::<Grant>(&grant.id).await {
+        Ok(Some(taken)) => {
+            ended(app, &taken, why);
+            Ok(true)
+        }
+        Ok(None) => Ok(false),
+        Err(error) => {
+            if error.is_outcome_unknown() {
+                ended(app, grant, why);
+            }
+            Err(error)
+        }
     }
-    Ok(existed)
 }
 
 /// Ends a grant only if it is still as it was read.
@@ -122,14 +131,31 @@ fn ended(app: &Arc<App>, grant: &Grant, why: &'static str) {
     tell_provider(app, grant, token.clone());
 }
 
+/// Revokes the provider's tokens of a person whom the rules did not let in.
+pub(crate) fn disown(app: &Arc<App>, identity: &Identity, tokens: &ProviderTokens) {
+    let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token).clone();
+    spawn_telling(app, None, identity.issuer.clone(), identity.subject.clone(), token);
+}
+
+/// Revokes a token of a grant that is gone.
+pub(crate) fn tell_provider(app: &Arc<App>, grant: &Grant, token: SecretString) {
+    let id = Some(grant.id.clone());
+    spawn_telling(app, id, grant.issuer.clone(), grant.subject.clone(), token);
+}
+
 /// Revokes a token at the provider, unless another grant of the same person lives: at Auth0, Google
 /// and others revoking one token ends them all.
-pub(crate) fn tell_provider(app: &Arc<App>, grant: &Grant, token: SecretString) {
+fn spawn_telling(
+    app: &Arc<App>,
+    id: Option<String>,
+    issuer: String,
+    subject: String,
+    token: SecretString,
+) {
     let app = Arc::clone(app);
-    let (id, issuer, subject) = (grant.id.clone(), grant.issuer.clone(), grant.subject.clone());
     app.tasks.clone().spawn(async move {
         match live_grants(&app, &issuer, &subject).await {
-            Ok(grants) if grants.iter().any(|other| other.id != id) => return,
+            Ok(grants) if grants.iter().any(|other| Some(&other.id) != id.as_ref()) => return,
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(cause = %crate::error::chain(&error), "provider not told of a revocation");
@@ -171,15 +197,26 @@ async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
     Ok(())
 }
 
-/// Every grant of a person, pending ones included.
+/// Every grant of a person, pending ones included; rows whose grant is gone go as well.
 async fn live_grants(app: &App, issuer: &str, subject: &str) -> Result<Vec<Grant>> {
-    let mut ids = Vec::new();
+    let mut rows = Vec::new();
     for prefix in subject_prefixes(app, issuer, subject) {
-        let rows = app.store.keys::<BySubject>(&prefix).await?;
-        ids.extend(rows.iter().filter_map(|row| row.strip_prefix(&prefix)).map(str::to_owned));
+        rows.extend(app.store.keys::<BySubject>(&prefix).await?);
     }
-    let keys: Vec<&str> = ids.iter().map(String::as_str).collect();
-    app.store.get_many(&keys).await
+    let ids: Vec<&str> =
+        rows.iter().filter_map(|row| row.rsplit_once('/')).map(|(_, id)| id).collect();
+    let mut grants = Vec::new();
+    for (row, found) in rows.iter().zip(app.store.get_many::<Grant>(&ids).await?) {
+        match found {
+            Found::Record(grant) => grants.push(grant),
+            Found::Unreadable => {}
+            // A grant is written before its row, so this one is over.
+            Found::Absent => {
+                app.store.delete::<BySubject>(row).await?;
+            }
+        }
+    }
+    Ok(grants)
 }
 
 /// Under the current key, for writing.

@@ -104,7 +104,7 @@ impl OAuthProxy {
     }
 
     /// Resolves when an open stream of this principal must end (D12): at the end of its access
-    /// token, or when its grant is revoked. If the token has expired already, only when revoked.
+    /// token, or when its grant is revoked.
     ///
     /// # Cancel safety
     ///
@@ -116,6 +116,21 @@ impl OAuthProxy {
         let watches = Arc::clone(&self.watches);
         let principal = principal.clone();
         Box::pin(async move { watches.until_end(&principal).await })
+    }
+
+    /// Resolves when the principal's grant is revoked: for an answer in progress, which may outlive
+    /// its token.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the watching.
+    pub fn watch_revocation(
+        &self,
+        principal: &Principal,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        let watches = Arc::clone(&self.watches);
+        let principal = principal.clone();
+        Box::pin(async move { watches.until_revoked(&principal).await })
     }
 
     /// The issuer: the base URL, byte for byte.

@@ -36,7 +36,7 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
 });
 
 /// Who asks for what, with the two answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct ConsentPage<'a> {
     /// A stranger's claim; may be empty.
     pub(crate) client_name: &'a str,
@@ -104,6 +104,8 @@ pub(crate) struct ErrorPage<'a> {
     /// May be empty.
     pub(crate) expected: &'a str,
     pub(crate) fix: &'a str,
+    /// Where a button leads back to the app; may be empty.
+    pub(crate) return_url: &'a str,
     /// See [`correlation_id`].
     pub(crate) correlation_id: &'a str,
 }
@@ -167,6 +169,11 @@ pub(crate) fn unknown_client(issuer: &str) -> Response {
 
 /// An OAuth error that must not go to a redirect URI, shown to the person instead.
 pub(crate) fn refusal(error: &OAuthError) -> Response {
+    refusal_with_return(error, "")
+}
+
+/// An OAuth error that the person may take to the app at `return_url`.
+pub(crate) fn refusal_with_return(error: &OAuthError, return_url: &str) -> Response {
     let status = error.code().status();
     let temporary = status == StatusCode::SERVICE_UNAVAILABLE;
     let what = sentence(error.description());
@@ -181,6 +188,7 @@ pub(crate) fn refusal(error: &OAuthError) -> Response {
              this server do not understand each other: tell the operator of this server the \
              reference below."
         },
+        return_url,
         correlation_id: &correlation_id(&chain(error)),
     };
     let mut response = page.into_response(status);

@@ -1,9 +1,12 @@
 //! Parameters of queries and form bodies, read strictly where it matters.
 
+use std::{fmt, time::Duration};
+
 use axum::{
-    body::to_bytes,
+    body::{Body, to_bytes},
     extract::{FromRequest, Request},
 };
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use url::form_urlencoded;
 
@@ -13,12 +16,21 @@ use crate::error::{ErrorCode, OAuthError};
 /// honest value, with a `state` of some kilobytes in it.
 pub(crate) const MAX_PARAMS_BYTES: usize = 64 * 1024;
 
+/// How long a client may take to send the body of a request to an OAuth endpoint.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
 /// The most parameters in one request; the largest honest request has a dozen.
 const MAX_PARAMS: usize = 64;
 
 /// The parameters of one request.
-#[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
+
+/// Names only: values are codes, tokens and secrets.
+impl fmt::Debug for Params {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl Params {
     /// Reads `application/x-www-form-urlencoded` bytes.
@@ -89,14 +101,26 @@ impl<S: Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, OAuthError> {
         require_form(request.headers())?;
-        let body = to_bytes(request.into_body(), MAX_PARAMS_BYTES).await.map_err(|error| {
-            OAuthError::new(
-                ErrorCode::InvalidRequest,
-                "the form could not be read to its end, or it is longer than 64 KiB",
-            )
-            .with_cause(error)
-        })?;
-        Self::parse(&body)
+        Self::parse(&read_body(request.into_body(), MAX_PARAMS_BYTES).await?)
+    }
+}
+
+/// Reads a small body to its end.
+///
+/// # Errors
+///
+/// `invalid_request` if it is longer than `limit` or takes longer than [`BODY_DEADLINE`].
+pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, OAuthError> {
+    let unread = || {
+        OAuthError::new(
+            ErrorCode::InvalidRequest,
+            format!("the request's body is longer than {limit} bytes, or it came too slowly"),
+        )
+    };
+    match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) => Err(unread().with_cause(error)),
+        Err(elapsed) => Err(unread().with_cause(elapsed)),
     }
 }
 

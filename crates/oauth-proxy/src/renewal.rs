@@ -97,7 +97,7 @@ impl Work {
         tokens: ProviderTokens,
     ) -> Result<Renewal, OAuthError> {
         let now = self.app.clock.now();
-        let identity = match self.app.provider.identify(&tokens, None).await {
+        let identity = match self.identify(&tokens).await {
             Ok(identity) => identity,
             // The tokens came from the provider itself; only the renewed claims must wait.
             Err(error @ ProviderError::Unavailable { .. }) => {
@@ -111,9 +111,7 @@ impl Work {
                     .with_cause(error));
             }
         };
-        if let Some(identity) = &identity
-            && let Some(why) = self.unwelcome(&stored.record, identity)
-        {
+        if let Some(why) = self.unwelcome(&stored.record, identity.as_ref()) {
             return Err(self.end(stored.record, &tokens, why).await?);
         }
         let written = self
@@ -130,12 +128,29 @@ impl Work {
         }
     }
 
-    /// A refreshed ID token must name the same person, and the rules must still let them in (D10).
-    fn unwelcome(&self, grant: &Grant, identity: &Identity) -> Option<&'static str> {
-        if identity.subject != grant.subject || identity.issuer != grant.issuer {
-            return Some("the provider's refresh named another person");
-        }
-        let allowed = self.app.config.access.allows(identity);
+    /// Within a deadline of its own: refresh, this and the write must fit into the lease.
+    async fn identify(&self, tokens: &ProviderTokens) -> Result<Option<Identity>, ProviderError> {
+        let deadline = self.app.config.lifetimes.provider_call;
+        let check = self.app.provider.identify(tokens, None);
+        tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| {
+            Err(ProviderError::Unavailable {
+                reason: format!("the identity was not checked within {deadline:?}"),
+                retry_after: None,
+            })
+        })
+    }
+
+    /// A refreshed ID token must name the same person, and the rules must still let them in (D10):
+    /// judged by the claims of the login if no newer ones came.
+    fn unwelcome(&self, grant: &Grant, refreshed: Option<&Identity>) -> Option<&'static str> {
+        let access = &self.app.config.access;
+        let allowed = match refreshed {
+            Some(new) if new.subject != grant.subject || new.issuer != grant.issuer => {
+                return Some("the provider's refresh named another person");
+            }
+            Some(new) => access.allows(&new.claims),
+            None => access.allows(&grant.claims),
+        };
         (!allowed).then_some("the person may no longer log in")
     }
 

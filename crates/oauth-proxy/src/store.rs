@@ -23,6 +23,14 @@ pub(crate) struct Stored<R> {
     pub(crate) version: Version,
 }
 
+/// One of many.
+#[derive(Debug)]
+pub(crate) enum Found<R> {
+    Record(R),
+    Unreadable,
+    Absent,
+}
+
 /// Why a record could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StoreError {
@@ -90,16 +98,21 @@ impl Store {
         Ok(Some(Stored { record: decode(&entry.value)?, version: entry.version }))
     }
 
-    /// The records that stand under `keys`. One that cannot be read is left out: the others are
-    /// no worse for it.
-    pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<R>> {
+    /// What stands under each of `keys`, in their order. One record that cannot be read does not
+    /// spoil the others.
+    pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<Found<R>>> {
         let entries = self.0.get_many(R::COLLECTION, keys).await?;
-        let readable = entries.into_iter().flatten().filter_map(|entry| {
-            decode(&entry.value)
-                .inspect_err(|error| tracing::warn!(cause = %chain(error), "a record was left out"))
-                .ok()
+        let found = entries.into_iter().map(|entry| {
+            let Some(entry) = entry else { return Found::Absent };
+            decode(&entry.value).map_or_else(
+                |error| {
+                    tracing::warn!(cause = %chain(&error), "a record was left out");
+                    Found::Unreadable
+                },
+                Found::Record,
+            )
         });
-        Ok(readable.collect())
+        Ok(found.collect())
     }
 
     pub(crate) async fn put<R: Record>(&self, key: &str, record: &R, ttl: Duration) -> Result<()> {

@@ -35,31 +35,32 @@ impl Watches {
     }
 
     /// Resolves when a stream of this principal must end.
-    ///
-    /// If the token has expired already, an answer in progress is being watched: only revocation
-    /// ends that.
     pub(crate) async fn until_end(&self, principal: &Principal) -> StreamEnd {
-        let revoked = async {
-            match principal.grant_id() {
-                Some(id) => self.until_revoked(id).await,
-                None => std::future::pending().await,
-            }
-        };
-        let now = self.app.clock.now();
         let expired = async {
-            match principal.expires_at().and_then(|at| at.checked_sub(now)) {
-                Some(left) if left > 0 => tokio::time::sleep(Duration::from_secs(left)).await,
-                _ => std::future::pending().await,
+            match principal.expires_at() {
+                Some(at) => {
+                    let left = at.saturating_sub(self.app.clock.now());
+                    tokio::time::sleep(Duration::from_secs(left)).await;
+                }
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            () = revoked => StreamEnd::Revoked,
+            () = self.until_revoked(principal) => StreamEnd::Revoked,
             () = expired => StreamEnd::Expired,
         }
     }
 
-    async fn until_revoked(&self, id: &str) {
+    /// Resolves when the principal's grant is revoked.
+    pub(crate) async fn until_revoked(&self, principal: &Principal) {
+        match principal.grant_id() {
+            Some(id) => self.until_gone(id).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn until_gone(&self, id: &str) {
         let mut alive = self.subscribe(id);
         // An error means that the watcher is gone, with the server: streams end by themselves.
         if alive.wait_for(|alive| !alive).await.is_err() {

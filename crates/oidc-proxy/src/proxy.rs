@@ -65,6 +65,19 @@ impl OidcProxy {
         self.proxy.watch(principal)
     }
 
+    /// Resolves when the principal's grant is revoked: for an answer in progress, which may outlive
+    /// its token.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the watching.
+    pub fn watch_revocation(
+        &self,
+        principal: &Principal,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.proxy.watch_revocation(principal)
+    }
+
     /// The issuer: the base URL, byte for byte.
     pub fn issuer(&self) -> &str {
         self.proxy.issuer()

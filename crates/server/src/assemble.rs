@@ -1,6 +1,12 @@
 //! The proxy put together: OAuth endpoints, the guard, and the forwarder behind it.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use axum::{Router, body::Body};
@@ -16,6 +22,9 @@ use tower::ServiceBuilder;
 use url::Url;
 
 use crate::{identity, session};
+
+/// How long an answer in progress may go on after its access token expired.
+const LONGEST_OVERTIME: Duration = Duration::from_hours(1);
 
 /// What a proxy in front of one MCP server is made of.
 #[derive(Debug)]
@@ -99,7 +108,11 @@ fn with_liveness(
 ) -> Request<Body> {
     let Some(principal) = request.extensions().get::<Principal>().cloned() else { return request };
     let (proxy, stop) = (proxy.clone(), stop.clone());
+    let asked_before = AtomicBool::new(false);
     request.extensions_mut().insert(Liveness::new(move || {
+        if asked_before.swap(true, Ordering::Relaxed) {
+            return Box::pin(until_revoked(proxy.clone(), principal.clone()));
+        }
         let grant = proxy.watch(&principal);
         let stop = stop.clone();
         Box::pin(async move {
@@ -109,9 +122,17 @@ fn with_liveness(
                     // Ends that are not known here are taken for the strictest one.
                     _ => Ended::Revoked,
                 },
-                () = stop.cancelled() => Ended::Expired,
+                () = stop.cancelled() => Ended::Stopping,
             }
         })
     }));
     request
+}
+
+/// An answer in progress may finish after its token expired, but not after the grant is gone, and
+/// not for ever: a backend's endless answer must not keep a session that nobody refreshes.
+async fn until_revoked(proxy: OidcProxy, principal: Principal) -> Ended {
+    // Either way the stream is cut.
+    let _ = tokio::time::timeout(LONGEST_OVERTIME, proxy.watch_revocation(&principal)).await;
+    Ended::Revoked
 }

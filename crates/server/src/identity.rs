@@ -2,7 +2,7 @@
 
 use forwarder::Identity;
 use http::{Extensions, HeaderName};
-use oauth_proxy::vouched_email;
+use oidc_proxy::vouched_email;
 use token_verifier::Principal;
 
 /// `sub`: unique and never reassigned within [`ISSUER`].

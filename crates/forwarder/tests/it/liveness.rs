@@ -109,6 +109,21 @@ async fn an_answer_that_outlives_its_token_is_still_cut_by_revocation() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_blames_no_token() {
+    let (grant, extensions) = grant();
+    let (mut client, backend) = client_and_backend_with(extensions).await;
+    client.send(GET).await;
+    let mut server = backend.accept().await;
+    server.head().await;
+    grant.send(Ended::Stopping).unwrap();
+    let (head, body) = client.answer().await;
+    assert!(head.starts_with("http/1.1 503"), "{head}");
+    assert_eq!(header(&head, "www-authenticate"), None);
+    assert_eq!(header(&head, "retry-after"), Some("1"));
+    assert!(body.contains("temporarily_unavailable"), "{body}");
+}
+
+#[tokio::test]
 async fn whoever_waits_for_a_slow_backend_is_told() {
     for (request, ended) in [(GET, Ended::Revoked), (POST, Ended::Revoked), (GET, Ended::Expired)] {
         let (grant, extensions) = grant();

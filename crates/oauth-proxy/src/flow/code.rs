@@ -10,7 +10,6 @@ use crate::{
 };
 
 /// What a client presents at the token endpoint with its code.
-#[derive(Debug)]
 pub(crate) struct Redemption<'a> {
     /// The authenticated client.
     pub(crate) client_id: &'a str,

@@ -95,7 +95,7 @@ fn a_code_belongs_to_its_client_redirect_uri_verifier_and_resource() {
     ];
     for (redemption, expected) in wrong {
         let error = check(&code(), &redemption).unwrap_err();
-        assert_eq!(error.code(), expected, "{redemption:?}");
+        assert_eq!(error.code(), expected, "{error}");
     }
 }
 

@@ -43,7 +43,7 @@ fn all_pages(text: &str) -> Vec<Response> {
         csrf: text,
     };
     let error =
-        ErrorPage { title: text, what: text, expected: text, fix: text, correlation_id: text };
+        ErrorPage { title: text, what: text, expected: text, fix: text, return_url: "", correlation_id: text };
     let denied = DeniedPage { who: text, resource: text, return_url: text, correlation_id: text };
     vec![
         consent.into_response(StatusCode::OK),

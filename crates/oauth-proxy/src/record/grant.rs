@@ -14,6 +14,13 @@ use crate::{
     store::Record,
 };
 
+/// How long a provider's token is taken to live that can be renewed and does not say.
+const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
+
+/// The provider is asked this often about a person whose token lives longer: nobody who was
+/// dismissed there stays logged in here for weeks.
+const LONGEST_UNASKED: Duration = Duration::from_hours(24);
+
 /// A pending grant lives this much longer than its code, so that a redemption in the last second
 /// still finds it.
 const PENDING_MARGIN: Duration = Duration::from_mins(1);
@@ -64,7 +71,8 @@ pub(crate) struct ProviderSession {
     pub(crate) access_token: SecretString,
     #[serde(with = "secret::option")]
     pub(crate) refresh_token: Option<SecretString>,
-    /// Unix seconds; absent if the provider did not say.
+    /// Unix seconds: when it must be renewed, or when it ends if it cannot be. Absent if the
+    /// provider did not say and gave nothing to renew with.
     pub(crate) expires_at: Option<u64>,
 }
 
@@ -89,10 +97,20 @@ impl Record for Grant {
 
 impl ProviderSession {
     pub(crate) fn new(tokens: &ProviderTokens, now: u64) -> Self {
-        Self {
+        let mut session = Self {
             access_token: tokens.access_token.clone(),
             refresh_token: tokens.refresh_token.clone(),
             expires_at: tokens.expires_in.map(|lifetime| now.saturating_add(lifetime.as_secs())),
+        };
+        session.bound(now);
+        session
+    }
+
+    /// Makes sure that a session that can be renewed will be.
+    fn bound(&mut self, now: u64) {
+        if self.refresh_token.is_some() {
+            let end = self.expires_at.unwrap_or(now.saturating_add(ASSUMED_LIFETIME.as_secs()));
+            self.expires_at = Some(end.min(now.saturating_add(LONGEST_UNASKED.as_secs())));
         }
     }
 
@@ -102,6 +120,7 @@ impl ProviderSession {
         *self = Self::new(tokens, now);
         if self.refresh_token.is_none() {
             self.refresh_token = kept;
+            self.bound(now);
         }
     }
 

@@ -1,12 +1,14 @@
 //! One approved authorization on its way through the provider.
 
+use std::fmt;
+
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use crate::{record::secret, scope::ScopeSet, store::Record};
 
 /// What the client asked for at the authorization endpoint, after all checks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Authorization {
     pub(crate) client: ClientSnapshot,
     pub(crate) redirect_uri: String,
@@ -40,6 +42,16 @@ pub(crate) struct Transaction {
     pub(crate) nonce: SecretString,
     /// SHA-256 of the cookie that ties the transaction to one browser.
     pub(crate) binding: String,
+}
+
+/// Without the client's `state`, which is a secret of its own.
+impl fmt::Debug for Authorization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorization")
+            .field("client", &self.client)
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Record for Transaction {

@@ -170,6 +170,14 @@ impl Refusal {
             Self::UnknownClient => unknown_client(app, headers),
             Self::Here(error) if wants_html(headers) => pages::refusal(&error),
             Self::Here(error) => error.into_response(),
+            // Anybody can register a redirect URI. No person has agreed to anything yet, so no
+            // browser is sent to a strange site by a mere link (OAuth 2.1 §7.12.2).
+            Self::Client { redirect_uri, state, error }
+                if wants_html(headers) && !redirect_uri::is_loopback(&redirect_uri) =>
+            {
+                let location = error_location(app, &redirect_uri, state.as_deref(), &error);
+                pages::refusal_with_return(&error, &location)
+            }
             Self::Client { redirect_uri, state, error } => {
                 to_client(app, &redirect_uri, state.as_deref(), &error)
             }

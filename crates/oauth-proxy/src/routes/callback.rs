@@ -92,7 +92,8 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
             return failed(app, authorization, error);
         }
     };
-    if !app.config.access.allows(&identity) {
+    if !app.config.access.allows(&identity.claims) {
+        grants::disown(app, &identity, &tokens);
         return denied(app, authorization, &identity);
     }
     match grants::create(app, authorization, identity, &tokens).await {
@@ -205,6 +206,7 @@ impl Trouble {
                        for this site.",
             fix: "Go back to your app and start the login again. If somebody sent you a link that \
                   led here, do not use it.",
+            return_url: "",
             correlation_id: &pages::correlation_id(log),
         }
         .into_response(status)

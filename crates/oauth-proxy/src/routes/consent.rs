@@ -12,6 +12,7 @@ use secrecy::SecretString;
 
 use crate::{
     app::App,
+    client_auth,
     consent::{ConsentProblem, ConsentRequest},
     cookie::{self, Binding, CsrfCookie},
     error::{ErrorCode, OAuthError},
@@ -19,7 +20,10 @@ use crate::{
     params::Params,
     pkce,
     provider::AuthorizeRequest,
-    record::{mark::Once, transaction::Transaction},
+    record::{
+        mark::Once,
+        transaction::{Authorization, Transaction},
+    },
     redirect_uri,
     routes::{authorize::to_client, redirect},
 };
@@ -33,8 +37,7 @@ pub(crate) async fn get(
     match reopened(&app, query.unwrap_or_default().as_bytes()) {
         Ok(request) => {
             let csrf = CsrfCookie::of(&app.config, &headers);
-            let request = ConsentRequest::new(&app, request.authorization, &csrf.value);
-            page(&app, &request, &csrf)
+            page(&app, &request.rebound(&csrf.value), &csrf)
         }
         Err(problem) => problem.into_response(),
     }
@@ -114,6 +117,7 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
             return Err(refused(error));
         }
     };
+    still_registered(app, &request).await?;
     let first = app
         .store
         .put_if_absent(&request.once_key(), &Once, app.config.lifetimes.consent)
@@ -135,6 +139,18 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
     }
     tracing::info!(target: "audit", event = "consent_approved", client = authorization.client.id);
     begin(app, headers, request).await
+}
+
+/// A client that was deleted, or lost the redirect URI, gets nothing from an older page.
+async fn still_registered(app: &App, request: &ConsentRequest) -> Result<(), Response> {
+    let Authorization { client, redirect_uri, .. } = &request.authorization;
+    let registered = client_auth::registered(app, &client.id).await;
+    match registered.map_err(|error| pages::refusal(&error.into()))? {
+        Some(stored) if redirect_uri::is_registered(&stored.record.redirect_uris, redirect_uri) => {
+            Ok(())
+        }
+        _ => Err(pages::unknown_client(&app.config.issuer)),
+    }
 }
 
 /// Creates the transaction and sends the browser to the provider.
@@ -198,6 +214,7 @@ fn answered_before() -> Response {
         what: "This request was approved or denied before.",
         expected: "Each request can be answered once.",
         fix: "If nothing happened in your app, start the login there again.",
+        return_url: "",
         correlation_id: &pages::correlation_id("consent answered before"),
     }
     .into_response(StatusCode::BAD_REQUEST)
@@ -232,6 +249,7 @@ impl IntoResponse for ConsentProblem {
             expected: "The page must be answered in the browser that opened it, within 15 minutes, \
                        with cookies allowed for this site.",
             fix: "Go back to your app and start the login again.",
+            return_url: "",
             correlation_id: &pages::correlation_id(log),
         }
         .into_response(status)

@@ -7,7 +7,6 @@ use std::{
 
 use axum::{
     Json,
-    body::to_bytes,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -15,9 +14,12 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     app::App,
-    client::{MAX_REGISTRATION_BYTES, PRESSED_LIFETIME, UNUSED_PER_DAY, accept},
+    client::{
+        MAX_REGISTRATION_BYTES, PRESSED_LIFETIME, REGISTRATIONS_PER_HOUR, UNUSED_PER_DAY, accept,
+    },
     config::Config,
     error::{ErrorCode, OAuthError},
+    params::read_body,
     redirect_uri::display_host,
 };
 
@@ -27,25 +29,23 @@ mod tests;
 /// Where clients register, below the issuer.
 pub(crate) const PATH: &str = "/register";
 
-const DAY_SECONDS: u64 = 24 * 60 * 60;
+const HOUR_SECONDS: u64 = 60 * 60;
+const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
 pub(crate) async fn post(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, OAuthError> {
     require_json(request.headers())?;
-    let body = to_bytes(request.into_body(), MAX_REGISTRATION_BYTES).await.map_err(|error| {
-        OAuthError::new(
-            ErrorCode::InvalidClientMetadata,
-            "the request could not be read to its end, or it is longer than 64 KiB",
-        )
-        .with_cause(error)
+    let body = read_body(request.into_body(), MAX_REGISTRATION_BYTES).await.map_err(|error| {
+        OAuthError::new(ErrorCode::InvalidClientMetadata, error.description().to_owned())
+            .with_cause(error)
     })?;
     let Config { redirect_policy, supported_scopes, lifetimes, .. } = &app.config;
     let now = app.clock.now();
     let accepted = accept(&body, redirect_policy, supported_scopes, now)?;
     let record = &accepted.record;
-    let lifetime = app.registrations.lifetime(now, lifetimes.unused_client);
+    let lifetime = app.registrations.lifetime(now, lifetimes.unused_client)?;
     app.store.put(&record.client_id, record, lifetime).await?;
     tracing::info!(
         client = record.client_id,
@@ -73,13 +73,14 @@ fn require_json(headers: &HeaderMap) -> Result<(), OAuthError> {
     ))
 }
 
-/// Bounds what strangers can leave in the store, without ever refusing a sign-in.
+/// Bounds what strangers can leave in the store.
 ///
 /// The first [`UNUSED_PER_DAY`] registrations of a day wait for their first use as long as the
 /// operator configured; those beyond wait [`PRESSED_LIFETIME`], which is enough for somebody who
 /// signs in now. A flood therefore shortens the life of what the flood brought, and nothing else:
-/// a client that was used once is out of reach. Counted per deployment and process,
-/// without a storage operation.
+/// a client that was used once is out of reach. Beyond [`REGISTRATIONS_PER_HOUR`] new clients must
+/// wait; those that are registered go on signing in. Counted per deployment and process, without a
+/// storage operation.
 #[derive(Debug, Default)]
 pub(crate) struct UnusedQuota(Mutex<Count>);
 
@@ -87,21 +88,40 @@ pub(crate) struct UnusedQuota(Mutex<Count>);
 struct Count {
     /// Days since 1970.
     day: u64,
-    registrations: u32,
+    today: u32,
+    /// Hours since 1970.
+    hour: u64,
+    this_hour: u32,
 }
 
 impl UnusedQuota {
     /// Counts a registration and says how long it may stay unused.
-    fn lifetime(&self, now: u64, configured: Duration) -> Duration {
+    ///
+    /// # Errors
+    ///
+    /// `temporarily_unavailable` for the rest of an hour that saw too many.
+    fn lifetime(&self, now: u64, configured: Duration) -> Result<Duration, OAuthError> {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let day = now / DAY_SECONDS;
+        let (day, hour) = (now / DAY_SECONDS, now / HOUR_SECONDS);
         if count.day != day {
-            *count = Count { day, registrations: 0 };
+            (count.day, count.today) = (day, 0);
         }
-        count.registrations = count.registrations.saturating_add(1);
-        match count.registrations {
+        if count.hour != hour {
+            (count.hour, count.this_hour) = (hour, 0);
+        }
+        if count.this_hour == REGISTRATIONS_PER_HOUR {
+            let left = HOUR_SECONDS - now % HOUR_SECONDS;
+            return Err(OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "too many clients have registered in this hour; try again later",
+            )
+            .with_retry_after(Duration::from_secs(left)));
+        }
+        count.this_hour += 1;
+        count.today = count.today.saturating_add(1);
+        Ok(match count.today {
             0..=UNUSED_PER_DAY => configured,
             _ => configured.min(PRESSED_LIFETIME),
-        }
+        })
     }
 }

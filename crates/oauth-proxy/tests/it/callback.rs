@@ -51,6 +51,20 @@ async fn another_browser_cannot_finish_or_end_a_login() {
 }
 
 #[tokio::test]
+async fn a_tossed_cookie_binds_nobody() {
+    let deployment = Deployment::new();
+    let client = deployment.register().await;
+    let mut attacker = Browser::default();
+    let state = attacker.approve(&deployment, &client).await;
+    let (name, value) = attacker.cookies.iter().find(|(name, _)| name.contains("-tx-")).unwrap();
+    // A sibling site may set this name in the victim's browser: `__Host-` is guarded raw only.
+    let mut victim = Browser::default();
+    victim.cookies.insert(name.replacen('_', "%5F", 1), value.clone());
+    let answer = victim.return_with_code(&deployment, &state).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn a_return_counts_once() {
     let deployment = Deployment::new();
     let client = deployment.register().await;
@@ -166,6 +180,11 @@ async fn the_rules_decide_and_the_person_learns_why() {
     assert!(page.body.contains("bob@other.test"), "{}", page.body);
     assert!(page.body.contains("error=access_denied"), "the way back: {}", page.body);
     assert!(deployment.storage.keys("grants").await.is_empty());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let revoked = deployment.provider.revoked.lock().unwrap().clone();
+    assert_eq!(revoked, ["provider-refresh-0"], "what nobody will use is given back");
 
     let alice = person("alice", &json!({"email": "a@example.com", "email_verified": true}));
     deployment.provider.change(|plan| plan.identity = Some(alice));

@@ -137,6 +137,61 @@ async fn a_page_is_answered_once_and_in_time() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_opened_again_is_the_same_request() {
+    let deployment = Deployment::new();
+    let client = deployment.register().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&deployment, &authorize_path(&client, &[])).await;
+    let reopened = format!("/consent?request={}", page.field("request"));
+    deployment.clock.advance(Duration::from_mins(10));
+    let again = browser.get(&deployment, &reopened).await;
+    let (request, csrf) = (again.field("request"), again.field("csrf"));
+    let form = [("request", &*request), ("csrf", &*csrf), ("action", "approve")];
+    let approved = browser.post(&deployment, "/consent", &form).await;
+    assert_eq!(approved.status, StatusCode::SEE_OTHER);
+    // Answered once, however often it is opened, and its end stays where it was.
+    let third = browser.get(&deployment, &reopened).await;
+    let request = third.field("request");
+    let form = [("request", &*request), ("csrf", &*csrf), ("action", "approve")];
+    let answer = browser.post(&deployment, "/consent", &form).await;
+    assert!(answer.body.contains("answered already"), "{}", answer.body);
+    deployment.clock.advance(Duration::from_mins(6));
+    let late = browser.get(&deployment, &reopened).await;
+    assert!(late.body.contains("expired"), "{}", late.body);
+}
+
+#[tokio::test]
+async fn an_older_page_is_worth_nothing_when_the_client_is_gone() {
+    let deployment = Deployment::new();
+    let client = deployment.register().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&deployment, &authorize_path(&client, &[])).await;
+    assert!(deployment.storage.inner().delete("clients", &client).await.unwrap());
+    let (request, csrf) = (page.field("request"), page.field("csrf"));
+    let form = [("request", &*request), ("csrf", &*csrf), ("action", "approve")];
+    let answer = browser.post(&deployment, "/consent", &form).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(deployment.storage.keys("transactions").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_link_alone_sends_no_browser_to_a_strange_site() {
+    let deployment = Deployment::new();
+    let metadata = json!({"redirect_uris": ["https://evil.example/"]});
+    let registered = deployment.register_with(&metadata).await.json();
+    let client = registered["client_id"].as_str().unwrap();
+    let path = format!("/authorize?client_id={client}&response_type=nonsense&state=s");
+    let request = Request::get(&path).header("accept", "text/html").body(Body::empty()).unwrap();
+    let page = deployment.send(request).await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(!page.headers.contains_key("location"));
+    assert!(page.body.contains("href=\"https://evil.example/?error="), "{}", page.body);
+    // A program that follows links is told as the RFC says.
+    let answer = deployment.get(&path).await;
+    assert_eq!(param(answer.location(), "error").unwrap(), "unsupported_response_type");
+}
+
+#[tokio::test]
 async fn a_second_tab_leaves_the_first_page_usable() {
     let deployment = Deployment::new();
     let client = deployment.register().await;

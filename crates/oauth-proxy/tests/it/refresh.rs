@@ -149,6 +149,17 @@ async fn a_lost_answer_of_the_store_is_no_replay() {
 }
 
 #[tokio::test]
+async fn without_a_window_a_lost_answer_of_the_store_is_no_replay_either() {
+    let deployment =
+        Deployment::with_lifetimes(|lifetimes| lifetimes.refresh_grace = Duration::ZERO);
+    let client = deployment.register().await;
+    let first = deployment.login(&client).await;
+    deployment.storage.fail_next("grants", Fault::AnswerLost);
+    let second = Tokens::of(&deployment.refresh(&client, &first.refresh).await);
+    Tokens::of(&deployment.refresh(&client, &second.refresh).await);
+}
+
+#[tokio::test]
 async fn an_idle_grant_and_an_old_grant_end() {
     let deployment = Deployment::with_lifetimes(|lifetimes| {
         lifetimes.refresh_idle = Duration::from_secs(100);

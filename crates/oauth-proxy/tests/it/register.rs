@@ -301,7 +301,7 @@ async fn a_refusal_is_an_rfc_7591_error_and_stores_nothing() {
 
 #[tokio::test]
 async fn limits_are_reached_and_not_passed() {
-    const LARGEST: usize = 64 * 1024;
+    const LARGEST: usize = 16 * 1024;
     let deployment = Deployment::new();
     let body = json!({"redirect_uris": [REDIRECT]}).to_string();
     let padded = |length: usize| format!("{body}{}", " ".repeat(length - body.len()));

@@ -163,6 +163,42 @@ async fn the_rules_are_asked_again_when_the_provider_speaks_of_the_person() {
 }
 
 #[tokio::test]
+async fn a_rule_that_was_taken_away_counts_even_if_the_provider_says_nothing_new() {
+    let clock = crate::support::TestClock::wall();
+    let storage = Arc::new(kv_storage::Memory::builder().clock(clock.clock()).build());
+    let staff = person("alice", &json!({"groups": ["staff"]}));
+    let before = Deployment::on(Arc::clone(&storage) as _, clock.clone(), |builder| {
+        builder.access(AccessPolicy::nobody().allow_group("staff"))
+    });
+    before.provider.change(|plan| plan.identity = Some(staff));
+    let (client, tokens) = logged_in(&before).await;
+    let after = Deployment::on(storage, clock, |builder| {
+        builder.access(AccessPolicy::nobody().allow_group("board"))
+    });
+    let answer = after.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_provider_that_names_no_lifetime_or_a_very_long_one_is_asked_all_the_same() {
+    for (said, asked_after) in [
+        (None, Duration::from_hours(1)),
+        (Some(Duration::from_hours(9999)), Duration::from_hours(24)),
+    ] {
+        let deployment = Deployment::new();
+        deployment.provider.change(|plan| plan.expires_in = said);
+        deployment.provider.change(|plan| plan.rotates = false);
+        let client = deployment.register().await;
+        let mut tokens = deployment.login(&client).await;
+        for round in 1..3 {
+            deployment.clock.advance(asked_after);
+            tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+            assert_eq!(deployment.provider.refreshes(), round, "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_grant_that_was_revoked_meanwhile_takes_the_new_token_along() {
     let (deployment, client, tokens) = due().await;
     deployment.provider.refresh_gate.forget_permits(usize::MAX >> 3);

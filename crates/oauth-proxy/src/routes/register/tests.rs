@@ -2,17 +2,30 @@ use http::HeaderValue;
 
 use super::*;
 
+const MONTH: Duration = Duration::from_hours(30 * 24);
+const NOON: u64 = 20_000 * DAY_SECONDS + DAY_SECONDS / 2;
+
 #[test]
-fn a_flood_shortens_lives_and_refuses_nobody() {
-    const MONTH: Duration = Duration::from_hours(30 * 24);
+fn a_flood_shortens_lives() {
     let quota = UnusedQuota::default();
-    let noon = 20_000 * DAY_SECONDS + DAY_SECONDS / 2;
     for _ in 0..UNUSED_PER_DAY {
-        assert_eq!(quota.lifetime(noon, MONTH), MONTH);
+        assert_eq!(quota.lifetime(NOON, MONTH).unwrap(), MONTH);
     }
-    assert_eq!(quota.lifetime(noon, MONTH), PRESSED_LIFETIME);
-    assert_eq!(quota.lifetime(noon, Duration::from_secs(2)), Duration::from_secs(2));
-    assert_eq!(quota.lifetime(noon + DAY_SECONDS, MONTH), MONTH);
+    assert_eq!(quota.lifetime(NOON, MONTH).unwrap(), PRESSED_LIFETIME);
+    let short = Duration::from_secs(2);
+    assert_eq!(quota.lifetime(NOON, short).unwrap(), short);
+    assert_eq!(quota.lifetime(NOON + DAY_SECONDS, MONTH).unwrap(), MONTH);
+}
+
+#[test]
+fn a_greater_flood_waits_for_the_next_hour() {
+    let quota = UnusedQuota::default();
+    for _ in 0..REGISTRATIONS_PER_HOUR {
+        quota.lifetime(NOON + 60, MONTH).unwrap();
+    }
+    let error = quota.lifetime(NOON + 60, MONTH).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::TemporarilyUnavailable);
+    quota.lifetime(NOON + HOUR_SECONDS, MONTH).unwrap();
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! `grant_type=authorization_code` (D3).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jwt_issuer::{random_token, sha256_base64url};
+
+use tokio::time::Instant;
 
 use super::{TokenResponse, answer, mark_used};
 use crate::{
     app::App,
     client::ClientRecord,
-    error::{ErrorCode, OAuthError},
+    error::{ErrorCode, OAuthError, chain},
     flow::code::{Redemption, Verdict, activate, check, verdict},
     grants,
     params::Params,
@@ -18,6 +20,12 @@ use crate::{
     },
     store::Stored,
 };
+
+/// How long a redemption tries to find out what became of its write.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn redeem(
     app: &Arc<App>,
@@ -47,13 +55,21 @@ pub(super) async fn redeem(
 /// Pending to active in one compare-and-swap: of any number of simultaneous redemptions one wins,
 /// and every other is a replay that ends the grant.
 async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuthError> {
-    /// The grant is written by nobody but redemptions while it is pending, so a second look is the
-    /// last one that can be needed; one more covers an answer that got lost.
-    const LOOKS: usize = 3;
     let attempt = random_token::<16>();
-    for _ in 0..LOOKS {
-        let Some(stored) = app.store.get::<Grant>(&code.grant_id).await? else {
-            return Err(finished());
+    let deadline = Instant::now() + PATIENCE;
+    // Our own write may have happened without our knowing.
+    let mut unsure = false;
+    while Instant::now() < deadline {
+        let stored = match app.store.get::<Grant>(&code.grant_id).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Err(finished()),
+            // To say "try again" now could turn the client's next try into a replay.
+            Err(error) if unsure => {
+                tracing::warn!(cause = %chain(&error), "waiting for the storage");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         if stored.record.phase == (Phase::Active { attempt: attempt.clone() }) {
             return Ok(stored.record);
@@ -73,7 +89,7 @@ async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuth
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => return Ok(grant),
             Ok(None) => {}
-            Err(error) if error.is_outcome_unknown() => {}
+            Err(error) if error.is_outcome_unknown() => unsure = true,
             Err(error) => return Err(error.into()),
         }
     }

@@ -17,8 +17,10 @@ use crate::{
     store::Stored,
 };
 
-/// How often a request looks whether somebody else's call to the provider is over.
-const POLL: Duration = Duration::from_millis(50);
+/// How soon a request looks first whether somebody else's call to the provider is over; each look
+/// doubles the pause, up to [`LONGEST_POLL`].
+const POLL: Duration = Duration::from_millis(25);
+const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 pub(super) async fn refresh(
     app: &Arc<App>,
@@ -54,11 +56,16 @@ impl Request<'_> {
     async fn settle(&self, app: &Arc<App>) -> Result<Grant, OAuthError> {
         let lifetimes = &app.config.lifetimes;
         let deadline = tokio::time::Instant::now() + lifetimes.lease();
+        let mut pause = POLL;
+        let mut unsure = None;
         loop {
             let Some(stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
                 return Err(finished());
             };
             self.check(app, &stored.record)?;
+            if unsure.as_ref() == Some(&RotationMark::of(&stored.record)) {
+                return Ok(stored.record);
+            }
             let now = app.clock.now();
             let generation = self.token.generation;
             match standing(&stored.record, generation, now, lifetimes.refresh_grace) {
@@ -87,7 +94,11 @@ impl Request<'_> {
             match self.step(app, stored, now).await? {
                 Step::Done(grant) => return Ok(*grant),
                 Step::Again => {}
-                Step::Wait => tokio::time::sleep(POLL).await,
+                Step::Unsure(mark) => unsure = Some(mark),
+                Step::Wait => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_POLL);
+                }
             }
             if tokio::time::Instant::now() >= deadline {
                 return Err(OAuthError::new(
@@ -148,8 +159,8 @@ impl Request<'_> {
                 Ok(Step::Done(Box::new(grant)))
             }
             Ok(None) => Ok(Step::Again),
-            // Read again: if the write happened, our token is a retired one now.
-            Err(error) if error.is_outcome_unknown() => Ok(Step::Wait),
+            // Read again: if the write happened, the token that we used is a retired one now.
+            Err(error) if error.is_outcome_unknown() => Ok(Step::Unsure(RotationMark::of(&grant))),
             Err(error) => Err(error.into()),
         }
     }
@@ -170,6 +181,21 @@ enum Step {
     Done(Box<Grant>),
     Again,
     Wait,
+    /// Our own rotation may have happened without our knowing; this would be its mark.
+    Unsure(RotationMark),
+}
+
+/// Tells our own rotation from another's: nobody else wrote this generation at this moment.
+#[derive(PartialEq, Eq)]
+struct RotationMark {
+    generation: u64,
+    used_at: u64,
+}
+
+impl RotationMark {
+    fn of(grant: &Grant) -> Self {
+        Self { generation: grant.generation, used_at: grant.used_at }
+    }
 }
 
 fn finished() -> OAuthError {

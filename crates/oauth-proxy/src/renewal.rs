@@ -21,8 +21,10 @@ const WRITE_RETRY: Duration = Duration::from_millis(200);
 /// What came of a renewal.
 #[derive(Debug)]
 pub(crate) enum Renewal {
-    /// The grant as it was written: renewed, or carried over an outage, and rotated.
-    Done(Box<Grant>),
+    /// The provider renewed its token; the grant as it was written, rotated.
+    Renewed(Box<Grant>),
+    /// The provider cannot be asked; the grant as it was written, rotated for the time being.
+    CarriedOver(Box<Grant>),
     /// Somebody else changed the grant first; read it again.
     Conflict,
 }
@@ -123,7 +125,7 @@ impl Work {
             })
             .await?;
         match written {
-            Some(grant) => Ok(Renewal::Done(Box::new(grant))),
+            Some(grant) => Ok(Renewal::Renewed(Box::new(grant))),
             None => Err(login_ended()),
         }
     }
@@ -195,7 +197,7 @@ impl Work {
         let end = stored.record.provider.expires_at.unwrap_or(now);
         if now <= end.saturating_add(tolerance) {
             return match self.write(stored, |_| {}).await? {
-                Some(grant) => Ok(Renewal::Done(Box::new(grant))),
+                Some(grant) => Ok(Renewal::CarriedOver(Box::new(grant))),
                 None => Err(login_ended()),
             };
         }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 /// One line for each step of OAuth; the libraries below speak up only if something is wrong.
-const DEFAULT_FILTER: &str = "warn,\
+const DEFAULT_FILTER: &str = "warn,audit=info,\
     dev_idp=info,dev_mcp=info,forwarder=info,kv_storage=info,oauth_proxy=info,oidc_discovery=info,\
     oidc_proxy=info,outbound_http=info,token_verifier=info";
 

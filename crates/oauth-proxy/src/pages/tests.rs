@@ -42,8 +42,14 @@ fn all_pages(text: &str) -> Vec<Response> {
         request: text,
         csrf: text,
     };
-    let error =
-        ErrorPage { title: text, what: text, expected: text, fix: text, return_url: "", correlation_id: text };
+    let error = ErrorPage {
+        title: text,
+        what: text,
+        expected: text,
+        fix: text,
+        return_url: "",
+        correlation_id: text,
+    };
     let denied = DeniedPage { who: text, resource: text, return_url: text, correlation_id: text };
     vec![
         consent.into_response(StatusCode::OK),

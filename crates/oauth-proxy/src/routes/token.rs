@@ -70,10 +70,24 @@ struct TokenResponse {
     scope: String,
 }
 
+/// What is known of the provider while an answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProviderState {
+    /// It was asked with success, or did not have to be asked.
+    Reachable,
+    /// It was asked just now and did not answer.
+    Down,
+}
+
 /// A fresh access token and the current refresh token of a grant.
-fn answer(app: &App, grant: &Grant, scopes: &ScopeSet) -> Result<TokenResponse, OAuthError> {
+fn answer(
+    app: &App,
+    grant: &Grant,
+    scopes: &ScopeSet,
+    provider: ProviderState,
+) -> Result<TokenResponse, OAuthError> {
     let now = app.clock.now();
-    let lifetime = access_lifetime(grant, now, &app.config.lifetimes)?;
+    let lifetime = access_lifetime(grant, now, &app.config.lifetimes, provider)?;
     let claims = AccessClaims {
         sub: grant.subject.clone(),
         aud: grant.resource.clone(),
@@ -106,12 +120,21 @@ fn answer(app: &App, grant: &Grant, scopes: &ScopeSet) -> Result<TokenResponse, 
 /// # Errors
 ///
 /// `temporarily_unavailable` if the provider could not be asked for longer than is tolerated (D7).
-fn access_lifetime(grant: &Grant, now: u64, lifetimes: &Lifetimes) -> Result<u64, OAuthError> {
+fn access_lifetime(
+    grant: &Grant,
+    now: u64,
+    lifetimes: &Lifetimes,
+    provider: ProviderState,
+) -> Result<u64, OAuthError> {
     let left = grant.not_after.saturating_sub(now);
     if left == 0 {
         return Err(OAuthError::new(ErrorCode::InvalidGrant, "the login has ended; log in again"));
     }
     let mut lifetime = lifetimes.access_token.as_secs().min(left);
+    let short = lifetimes.outage_access_token.as_secs();
+    if provider == ProviderState::Down {
+        lifetime = lifetime.min(short);
+    }
     // A token that could have been renewed and was not: the provider is down.
     if let (Some(_), Some(end)) = (&grant.provider.refresh_token, grant.provider.expires_at)
         && end <= now
@@ -122,7 +145,7 @@ fn access_lifetime(grant: &Grant, now: u64, lifetimes: &Lifetimes) -> Result<u64
                 "the identity provider has not been available for too long; try again shortly",
             ));
         }
-        lifetime = lifetime.min(lifetimes.outage_access_token.as_secs());
+        lifetime = lifetime.min(short);
     }
     Ok(lifetime)
 }

@@ -124,6 +124,21 @@ async fn an_outage_is_tolerated_for_a_while_with_short_access_tokens() {
 }
 
 #[tokio::test]
+async fn an_outage_that_begins_before_the_end_shortens_access_tokens_at_once() {
+    let deployment = Deployment::new();
+    deployment.provider.change(|plan| plan.expires_in = Some(SHORT));
+    let client = deployment.register().await;
+    let tokens = deployment.login(&client).await;
+    deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
+    deployment.clock.advance(SHORT.saturating_sub(Duration::from_secs(30)));
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(tokens.expires_in, 300);
+    deployment.provider.change(|plan| plan.refresh_fails = None);
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(tokens.expires_in, 3600);
+}
+
+#[tokio::test]
 async fn a_refused_application_is_the_operators_trouble_not_the_persons() {
     let (deployment, client, tokens) = due().await;
     deployment.provider.change(|plan| {

@@ -6,7 +6,7 @@ use jwt_issuer::{random_token, sha256_base64url};
 
 use tokio::time::Instant;
 
-use super::{TokenResponse, answer, mark_used};
+use super::{ProviderState, TokenResponse, answer, mark_used};
 use crate::{
     app::App,
     client::ClientRecord,
@@ -49,7 +49,7 @@ pub(super) async fn redeem(
     let grant = activate_once(app, &code).await?;
     mark_used(app, client).await;
     tracing::info!(grant = grant.id, client = grant.client.id, "a code was redeemed");
-    answer(app, &grant, &grant.scopes)
+    answer(app, &grant, &grant.scopes, ProviderState::Reachable)
 }
 
 /// Pending to active in one compare-and-swap: of any number of simultaneous redemptions one wins,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{TokenResponse, access_lifetime, answer, mark_used};
+use super::{ProviderState, TokenResponse, access_lifetime, answer, mark_used};
 use crate::{
     app::App,
     client::ClientRecord,
@@ -36,8 +36,8 @@ pub(super) async fn refresh(
         resource: resource.transpose()?,
         scope: params.one("scope")?.map(ScopeSet::parse),
     };
-    let grant = request.settle(app).await?;
-    let answer = answer(app, &grant, &request.scopes(&grant))?;
+    let (grant, provider) = request.settle(app).await?;
+    let answer = answer(app, &grant, &request.scopes(&grant), provider)?;
     mark_used(app, client).await;
     Ok(answer)
 }
@@ -53,7 +53,7 @@ impl Request<'_> {
     /// Brings the grant to where the client may have its current tokens.
     ///
     /// Each turn starts from a fresh read: whoever loses a race finds out what the winner did.
-    async fn settle(&self, app: &Arc<App>) -> Result<Grant, OAuthError> {
+    async fn settle(&self, app: &Arc<App>) -> Result<(Grant, ProviderState), OAuthError> {
         let lifetimes = &app.config.lifetimes;
         let deadline = tokio::time::Instant::now() + lifetimes.lease();
         let mut pause = POLL;
@@ -64,7 +64,7 @@ impl Request<'_> {
             };
             self.check(app, &stored.record)?;
             if unsure.as_ref() == Some(&RotationMark::of(&stored.record)) {
-                return Ok(stored.record);
+                return Ok((stored.record, ProviderState::Reachable));
             }
             let now = app.clock.now();
             let generation = self.token.generation;
@@ -84,7 +84,7 @@ impl Request<'_> {
                         client = self.client_id,
                         "a rotated refresh token led to its successor"
                     );
-                    return Ok(stored.record);
+                    return Ok((stored.record, ProviderState::Reachable));
                 }
                 Standing::Replay => {
                     grants::revoke(app, &stored.record, "a refresh token was used again").await?;
@@ -92,7 +92,7 @@ impl Request<'_> {
                 }
             }
             match self.step(app, stored, now).await? {
-                Step::Done(grant) => return Ok(*grant),
+                Step::Done(grant, provider) => return Ok((*grant, provider)),
                 Step::Again => {}
                 Step::Unsure(mark) => unsure = Some(mark),
                 Step::Wait => {
@@ -144,19 +144,20 @@ impl Request<'_> {
             && let Some(token) = stored.record.provider.refresh_token.clone()
         {
             return Ok(match renew(app, stored, token, self.token.generation).await? {
-                Renewal::Done(grant) => Step::Done(grant),
+                Renewal::Renewed(grant) => Step::Done(grant, ProviderState::Reachable),
+                Renewal::CarriedOver(grant) => Step::Done(grant, ProviderState::Down),
                 Renewal::Conflict => Step::Again,
             });
         }
         // Nothing rotates for an answer that could not be given.
-        access_lifetime(&stored.record, now, lifetimes)?;
+        access_lifetime(&stored.record, now, lifetimes, ProviderState::Reachable)?;
         let mut grant = stored.record;
         rotate(&mut grant, self.token.generation, now, lifetimes.refresh_grace);
         let ttl = grant.ttl(now, lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => {
                 tracing::info!(grant = grant.id, generation = grant.generation, "rotated");
-                Ok(Step::Done(Box::new(grant)))
+                Ok(Step::Done(Box::new(grant), ProviderState::Reachable))
             }
             Ok(None) => Ok(Step::Again),
             // Read again: if the write happened, the token that we used is a retired one now.
@@ -178,7 +179,7 @@ impl Request<'_> {
 }
 
 enum Step {
-    Done(Box<Grant>),
+    Done(Box<Grant>, ProviderState),
     Again,
     Wait,
     /// Our own rotation may have happened without our knowing; this would be its mark.

@@ -1,0 +1,18 @@
+//! The command line, and the types that it is parsed into.
+
+xflags::xflags! {
+    /// Developer commands.
+    cmd xtask {
+        /// Format, tidy, clippy, docs, all tests, then the end-to-end suites.
+        cmd integration {
+            /// Leave this part out (may be repeated).
+            repeated --without part: String
+            /// Run this part only, and what it needs (may be repeated).
+            repeated --only part: String
+            /// How often each race is run (200 if not given).
+            optional --rounds count: u32
+        }
+        /// Rules that compiler and clippy do not know: layering, licenses, file sizes, links, …
+        cmd tidy {}
+    }
+}

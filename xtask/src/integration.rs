@@ -1,0 +1,181 @@
+//! `cargo xtask integration`: the one command that checks everything.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use xshell::{Shell, cmd};
+
+use crate::{
+    counts::Counts,
+    flags,
+    parts::{self, BUILD, Part, Runner, Work},
+    process::{self, Finished},
+    standalone, tail,
+    tidy::{self, repository::Repository},
+};
+
+/// No part may run longer: a cold build on two slow cores has room, something that hangs is ended.
+const DEADLINE: Duration = Duration::from_mins(30);
+
+/// How long processes of a finished suite may take to disappear.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// How often a race is run when the command line does not say.
+const ROUNDS: u32 = 200;
+
+/// What one part came to.
+struct Outcome {
+    counts: Counts,
+    /// What the reader has to know, when something failed.
+    details: Option<String>,
+}
+
+impl Outcome {
+    fn failed(details: impl Into<String>) -> Self {
+        Self { counts: Counts::FAILED, details: Some(details.into()) }
+    }
+}
+
+/// Where things are.
+struct Places {
+    root: PathBuf,
+    target: PathBuf,
+    logs: PathBuf,
+}
+
+/// Runs the chosen parts, one line each; `false` when anything failed.
+pub(crate) fn run(shell: &Shell, options: &flags::Integration) -> anyhow::Result<bool> {
+    let target = tidy::metadata::target_directory(shell)?;
+    let logs = target.join("xtask");
+    std::fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+    let binary = target.join("debug").join(format!("oidc-proxy{}", std::env::consts::EXE_SUFFIX));
+    let places = Places { root: shell.current_dir(), target, logs };
+
+    let parts = parts::all(runner(shell), &binary, options.rounds.unwrap_or(ROUNDS));
+    let chosen = parts::select(&parts, &options.only, &options.without)?;
+    let mut total = Counts::default();
+    let mut build_is_good = true;
+    for (part, chosen) in parts.iter().zip(chosen) {
+        if !chosen {
+            if options.only.is_empty() {
+                line(part.name, "left out", None);
+                total += Counts::SKIPPED;
+            }
+            continue;
+        }
+        if part.needs_build && !build_is_good {
+            line(part.name, "skipped: the build failed", None);
+            total += Counts::SKIPPED;
+            continue;
+        }
+        announce(part.name);
+        let started = Instant::now();
+        let outcome = run_part(shell, part, &places);
+        line(part.name, &outcome.counts.to_string(), Some(started.elapsed()));
+        if let Some(details) = outcome.details {
+            println!("{}", indented(&details));
+        }
+        build_is_good &= part.name != BUILD || outcome.counts.failed == 0;
+        total += outcome.counts;
+    }
+    println!("{total}");
+    Ok(total.failed == 0)
+}
+
+/// Nextest where it is installed: it runs each test in its own process and ends those that hang.
+fn runner(shell: &Shell) -> Runner {
+    let present =
+        cmd!(shell, "cargo nextest --version").quiet().ignore_stdout().ignore_stderr().run();
+    if present.is_ok() { Runner::Nextest } else { Runner::CargoTest }
+}
+
+/// Does one part; what goes wrong on the way is a failure of that part, and the next one runs.
+fn run_part(shell: &Shell, part: &Part, places: &Places) -> Outcome {
+    let before = process::running_from(&places.target);
+    let outcome = do_part(shell, part, places)
+        .unwrap_or_else(|error| Outcome::failed(format!("{error:#}\nrerun: {}", rerun(part))));
+    let left = process::sweep(&places.target, &before, EXIT_GRACE);
+    if left.is_empty() {
+        return outcome;
+    }
+    let mut counts = outcome.counts;
+    counts += Counts::FAILED;
+    let left = format!("left running, killed now: {}", left.join(", "));
+    let details = outcome.details.map_or(left.clone(), |details| format!("{details}\n{left}"));
+    Outcome { counts, details: Some(details) }
+}
+
+fn do_part(shell: &Shell, part: &Part, places: &Places) -> anyhow::Result<Outcome> {
+    let log = places.logs.join(format!("{}.log", part.name));
+    let (counts, finished) = match &part.work {
+        Work::Tidy => return tidy_part(shell),
+        Work::Standalone => {
+            let passed = standalone::run(shell, &places.target)?;
+            let counts = Counts { passed, ..Counts::default() };
+            return Ok(Outcome { counts, details: None });
+        }
+        Work::Check(invocation) => {
+            let finished = process::run(invocation, &places.root, &log, DEADLINE)?;
+            (if finished.success { Counts::PASSED } else { Counts::FAILED }, finished)
+        }
+        Work::Suite(runner, invocation) => {
+            let finished = process::run(invocation, &places.root, &log, DEADLINE)?;
+            let counts = match runner {
+                Runner::CargoTest => Counts::of_cargo_test(&finished.output),
+                Runner::Nextest => Counts::of_nextest(&finished.output),
+            };
+            (counts.judged(finished.success), finished)
+        }
+    };
+    let details = (counts.failed > 0).then(|| explain(part, &finished, &log));
+    Ok(Outcome { counts, details })
+}
+
+fn tidy_part(shell: &Shell) -> anyhow::Result<Outcome> {
+    let report = tidy::check(&Repository::load(shell)?);
+    let details = (report.counts.failed > 0)
+        .then(|| format!("{}\nrerun: cargo xtask tidy", report.violations.join("\n")));
+    Ok(Outcome { counts: report.counts, details })
+}
+
+fn explain(part: &Part, finished: &Finished, log: &Path) -> String {
+    let tail = tail::relevant(&finished.output);
+    let no_test = match part.work {
+        Work::Suite(..) if finished.success => "error: it ran no test\n",
+        _ => "",
+    };
+    format!("{tail}\n{no_test}log: {}\nrerun: {}", log.display(), rerun(part))
+}
+
+fn rerun(part: &Part) -> String {
+    match &part.work {
+        Work::Check(invocation) | Work::Suite(_, invocation) => invocation.to_string(),
+        Work::Tidy => "cargo xtask tidy".into(),
+        Work::Standalone => format!("cargo xtask integration --only {}", part.name),
+    }
+}
+
+/// On a terminal, says what is running until its line replaces it.
+fn announce(name: &str) {
+    let mut stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        print!("{name} …\r");
+        // A terminal that is gone will be noticed by the next line.
+        let _ = stdout.flush();
+    }
+}
+
+fn line(name: &str, what: &str, took: Option<Duration>) {
+    match took {
+        Some(took) => println!("{name:<12}{what:<40}{:>8.1} s", took.as_secs_f64()),
+        None => println!("{name:<12}{what}"),
+    }
+}
+
+fn indented(text: &str) -> String {
+    format!("    {}", text.lines().collect::<Vec<_>>().join("\n    "))
+}

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -250,10 +250,28 @@ pub trait KeyValue: Send + Sync + fmt::Debug + 'static {
     ///
     /// The error that an operation would fail with.
     async fn health(&self) -> Result<()>;
+
+    /// The name under which the records of `collection` rest.
+    ///
+    /// For backends it is `collection` itself. A wrapper that renames collections answers the
+    /// new name, and every other one what its inner store does: [`Encrypted`](crate::Encrypted)
+    /// binds values to it.
+    fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
+        Cow::Borrowed(collection)
+    }
+
+    /// Whether values are sealed before they get to rest: true of
+    /// [`Encrypted`](crate::Encrypted) and of what wraps it.
+    ///
+    /// Encrypting is always outermost, so this crate's wrappers refuse to be put around such
+    /// a store.
+    fn seals_values(&self) -> bool {
+        false
+    }
 }
 
-/// Marks stores whose values never rest in the clear: [`Memory`](crate::Memory), which keeps them
-/// in this process, and [`Encrypted`](crate::Encrypted).
+/// Marks stores whose values never rest in the clear: `Memory`, which keeps them in this process,
+/// and [`Encrypted`](crate::Encrypted).
 ///
 /// Sealed, so that "protected" means what this crate says.
 pub trait Protected: KeyValue + sealed::Sealed {}
@@ -261,6 +279,17 @@ pub trait Protected: KeyValue + sealed::Sealed {}
 pub(crate) mod sealed {
     #[expect(unnameable_types, reason = "what is sealed cannot be named")]
     pub trait Sealed {}
+}
+
+/// Refuses to put `wrapper` around what is encrypted already.
+pub(crate) fn check_not_sealed(wrapper: &str, store: &impl KeyValue) -> Result<()> {
+    if !store.seals_values() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Misconfigured,
+        format!("{wrapper} goes inside Encrypted, not around it: encrypting is outermost"),
+    ))
 }
 
 /// Implements the traits for a pointer to a store.
@@ -353,6 +382,14 @@ macro_rules! forward {
 
             async fn health(&self) -> Result<()> {
                 (**self).health().await
+            }
+
+            fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
+                (**self).physical_collection(collection)
+            }
+
+            fn seals_values(&self) -> bool {
+                (**self).seals_values()
             }
         }
     };

@@ -1,11 +1,17 @@
 //! The wrapper that seals values before a store sees them.
 
+#[cfg(feature = "aes-gcm")]
+mod aes_gcm;
+mod canary;
 mod cipher;
 mod envelope;
 #[cfg(feature = "fernet")]
 mod fernet;
+#[cfg(any(feature = "aes-gcm", feature = "fernet"))]
+mod ring;
 
 use std::{
+    borrow::Cow,
     fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -13,6 +19,8 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
+#[cfg(feature = "aes-gcm")]
+pub use self::aes_gcm::Aes256Gcm;
 pub use self::cipher::Cipher;
 use self::envelope::Payload;
 #[cfg(feature = "fernet")]
@@ -23,12 +31,6 @@ use crate::{
     contract::sealed::Sealed,
     limits,
 };
-
-/// Where the canary lies; its key is the deployment.
-const CANARY_COLLECTION: &str = "kv_canary";
-
-/// What the canary says.
-const CANARY: &[u8] = b"kv-storage canary 1";
 
 /// How often an operation that has to read before it writes starts over when others write in
 /// between. Each failed round is a success of somebody else, so only a stampede of more writers
@@ -42,6 +44,9 @@ const ROUNDS: usize = 128;
 /// planted, cut or garbled is *absent*; it is also counted ([`refused`](Self::refused)) and
 /// reported through `tracing` at level `warn`. The expiry lies inside as well: a record whose
 /// outer expiry was lengthened is absent all the same.
+///
+/// It is always the outermost wrapper: [`Prefixed`](crate::Prefixed) and
+/// [`Limited`](crate::Limited) go inside and refuse to be put around it.
 ///
 /// Collections, keys, versions and the outer expiry rest in the clear. Who can write to the store
 /// can delete records, and can put back an older value of the same record: that is not prevented.
@@ -70,7 +75,9 @@ const ROUNDS: usize = 128;
 /// | | rest | the value |
 ///
 /// How binding and payload are sealed is the [`Cipher`]'s: `Fernet` puts one after the other
-/// into one Fernet token, which is the stored value; an AEAD takes the binding as associated data.
+/// into one Fernet token, which is the stored value; `Aes256Gcm` takes the binding as associated
+/// data. The collection is the one where the record rests, so that
+/// [`Prefixed`](crate::Prefixed) stores with the same deployment and keys are apart as well.
 ///
 /// The canary ([`check_keys`](Self::check_keys)) is such a record too, in collection `kv_canary`,
 /// which is not for other use; its key is the deployment.
@@ -95,7 +102,7 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
     pub fn new(store: S, cipher: C, deployment: &str) -> Self {
         Self {
             store,
-            cipher,
+            cipher: cipher.for_deployment(deployment),
             deployment: deployment.into(),
             clock: system_clock(),
             refused: AtomicU64::new(0),
@@ -117,57 +124,13 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Checks that the cipher's keys are those that the deployment's data was sealed with.
-    ///
-    /// Call it at start-up, before serving. The first call leaves a canary record; later ones
-    /// open it and seal it anew, so that it follows the first key of the ring. A key may
-    /// therefore become the first only after every process has it.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Misconfigured`] if none of the keys opens the canary, or what the store
-    /// fails with.
-    pub async fn check_keys(&self) -> Result<()> {
-        for _ in 0..ROUNDS {
-            let sealed = self.seal(CANARY_COLLECTION, &self.deployment, CANARY, None)?;
-            let Some(found) = self.store.get(CANARY_COLLECTION, &self.deployment).await? else {
-                let made = self
-                    .store
-                    .put_if_absent(CANARY_COLLECTION, &self.deployment, sealed, Ttl::Forever)
-                    .await?;
-                if made.is_some() {
-                    return Ok(());
-                }
-                continue;
-            };
-            let opened = self.open(CANARY_COLLECTION, &self.deployment, &found.value);
-            if opened.is_none_or(|opened| opened.value != CANARY) {
-                return Err(Error::new(
-                    ErrorKind::Misconfigured,
-                    format!(
-                        "the storage of {} was encrypted with other keys: give the keys that \
-                         encrypted it, or an empty storage",
-                        self.deployment
-                    ),
-                ));
-            }
-            // Losing this race is fine: the winner opened the canary as well.
-            self.store
-                .compare_and_swap(
-                    CANARY_COLLECTION,
-                    &self.deployment,
-                    found.version,
-                    sealed,
-                    Ttl::Forever,
-                )
-                .await?;
-            return Ok(());
-        }
-        Err(conflict("check the storage keys"))
-    }
-
     fn now(&self) -> i64 {
         unix_millis(&self.clock)
+    }
+
+    fn binding(&self, collection: &str, key: &str) -> Vec<u8> {
+        let collection = self.store.physical_collection(collection);
+        envelope::binding(&self.deployment, &collection, key)
     }
 
     fn seal(
@@ -180,13 +143,13 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
         limits::check_collection(collection)?;
         limits::check_key(key)?;
         limits::check_length("a value", value.len(), limits::MAX_VALUE_BYTES)?;
-        let binding = envelope::binding(&self.deployment, collection, key);
+        let binding = self.binding(collection, key);
         let payload = Payload { expires_at, value }.encode();
         self.cipher.seal(&binding, &payload).map(Bytes::from)
     }
 
     fn open(&self, collection: &str, key: &str, sealed: &[u8]) -> Option<Opened> {
-        let binding = envelope::binding(&self.deployment, collection, key);
+        let binding = self.binding(collection, key);
         let opened = self.cipher.open(&binding, sealed)?;
         let expires_at = Payload::decode(&opened)?.expires_at;
         let value = Bytes::from_owner(opened).slice(envelope::VALUE_OFFSET..);
@@ -375,6 +338,14 @@ impl<S: KeyValue, C: Cipher> KeyValue for Encrypted<S, C> {
 
     async fn health(&self) -> Result<()> {
         self.store.health().await
+    }
+
+    fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
+        self.store.physical_collection(collection)
+    }
+
+    fn seals_values(&self) -> bool {
+        true
     }
 }
 

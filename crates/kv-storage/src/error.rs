@@ -52,6 +52,12 @@ impl Error {
         self
     }
 
+    /// The same error with more help behind its message.
+    pub(crate) fn with_hint(mut self, hint: &str) -> Self {
+        self.message = format!("{}; {hint}", self.message).into();
+        self
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -4,14 +4,19 @@ mod clock;
 mod contract;
 mod encrypted;
 mod error;
+mod limited;
 pub mod limits;
 #[cfg(feature = "memory")]
 mod memory;
+mod open;
+mod prefixed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "aes-gcm")]
+pub use crate::encrypted::Aes256Gcm;
 #[cfg(feature = "fernet")]
 pub use crate::encrypted::Fernet;
 #[cfg(feature = "memory")]
@@ -23,4 +28,7 @@ pub use crate::{
     contract::{Cursor, Entry, KeyValue, Page, Protected, Ttl, Version},
     encrypted::{Cipher, Encrypted},
     error::{Error, ErrorKind, Result},
+    limited::Limited,
+    open::open,
+    prefixed::Prefixed,
 };

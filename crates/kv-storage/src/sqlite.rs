@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod page;
 
 use std::{
     fmt,
@@ -305,7 +306,7 @@ impl KeyValue for Sqlite {
     ) -> Result<Page> {
         check(collection, prefix, &[])?;
         let limit = limit.max(1);
-        let (start, end) = range(prefix, cursor);
+        let (start, end) = page::range(prefix, cursor);
         let rows: Vec<(Vec<u8>,)> = sqlx::query_as(SCAN)
             .bind(collection)
             .bind(start)
@@ -339,25 +340,6 @@ fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {
 /// A query with the three parameters that all of them begin with.
 fn keyed<'q>(sql: &'static str, collection: &'q str, key: &'q str, now: i64) -> SqliteQuery<'q> {
     sqlx::query(sql).bind(collection).bind(key.as_bytes()).bind(now)
-}
-
-/// The keys that a page can hold: from the first value on, before the second.
-fn range(prefix: &str, cursor: Option<Cursor>) -> (Vec<u8>, Vec<u8>) {
-    let mut start = prefix.as_bytes().to_vec();
-    if let Some(Cursor(last)) = cursor
-        && last >= start
-    {
-        // The least key that is greater than the last one seen.
-        start = last;
-        start.push(0);
-    }
-    // No byte of UTF-8 is 0xff: the last one can be counted up, and 0xff itself is after all keys.
-    let mut end = prefix.as_bytes().to_vec();
-    match end.last_mut() {
-        Some(last) => *last += 1,
-        None => end.push(0xff),
-    }
-    (start, end)
 }
 
 /// Opens a [`Sqlite`].

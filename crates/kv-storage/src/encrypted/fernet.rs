@@ -1,10 +1,10 @@
 use std::{fmt, time::SystemTime};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::{Cipher, Clock, Error, ErrorKind, Result, clock::system_clock};
+use super::ring;
+use crate::{Cipher, Clock, Result, clock::system_clock};
 
 /// The time at which tokens are opened: beyond every timestamp, so that a token sealed by
 /// a machine whose clock runs ahead still opens. Expiry is the envelope's business.
@@ -28,21 +28,10 @@ impl Fernet {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Misconfigured`] if there is no key or one has another form; the message
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) if there is no key or one has another form; the message
     /// names its place in the ring, never its text.
     pub fn new(keys: &[SecretString]) -> Result<Self> {
-        if keys.is_empty() {
-            return Err(Error::new(ErrorKind::Misconfigured, "no storage key was given"));
-        }
-        let parse = |(index, key): (usize, &SecretString)| {
-            fernet::Fernet::new(key.expose_secret()).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Misconfigured,
-                    format!("storage key {} is not 32 bytes in url-safe base64", index + 1),
-                )
-            })
-        };
-        let keys = keys.iter().enumerate().map(parse).collect::<Result<_>>()?;
+        let keys = ring::read(keys, fernet::Fernet::new)?;
         Ok(Self { keys, clock: system_clock() })
     }
 
@@ -60,9 +49,7 @@ impl Fernet {
     ///
     /// If the operating system has no randomness.
     pub fn generate_key() -> SecretString {
-        let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *key).expect("the operating system has randomness");
-        SecretString::from(URL_SAFE.encode(key.as_slice()))
+        ring::generate()
     }
 }
 

@@ -1,7 +1,7 @@
-//! The suite against every backend, each plain and encrypted.
+//! The suite against every backend, each plain and encrypted, and against every wrapper.
 
 use kv_storage::{
-    Encrypted, Fernet, KeyValue, Memory, Sqlite, conformance,
+    Aes256Gcm, Encrypted, Fernet, KeyValue, Limited, Memory, Prefixed, Sqlite, conformance, limits,
     testing::{Fixture, TestClock},
 };
 
@@ -18,9 +18,19 @@ async fn sqlite() -> (Sqlite, TestClock, tempfile::TempDir) {
     (store, clock, directory)
 }
 
-fn encrypted<S: KeyValue>(store: S, clock: &TestClock) -> Encrypted<S, Fernet> {
+fn fernet<S: KeyValue>(store: S, clock: &TestClock) -> Encrypted<S, Fernet> {
     let cipher = Fernet::new(&[Fernet::generate_key()]).unwrap();
     Encrypted::new(store, cipher, "https://issuer.example").with_clock(clock.clock())
+}
+
+fn aes_gcm<S: KeyValue>(store: S, clock: &TestClock) -> Encrypted<S, Aes256Gcm> {
+    let cipher = Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap();
+    Encrypted::new(store, cipher, "https://issuer.example").with_clock(clock.clock())
+}
+
+/// Both wrappers as one would use them, without a limit of their own.
+fn wrapped<S: KeyValue>(store: S) -> Prefixed<Limited<S>> {
+    Prefixed::new(Limited::new(store, limits::MAX_STORED_BYTES).unwrap(), "prefix").unwrap()
 }
 
 conformance!(memory_plain, async || {
@@ -30,7 +40,7 @@ conformance!(memory_plain, async || {
 
 conformance!(memory_fernet, async || {
     let (store, clock) = memory();
-    Fixture::new(encrypted(store, &clock)).with_clock(clock)
+    Fixture::new(fernet(store, &clock)).with_clock(clock)
 });
 
 conformance!(sqlite_plain, async || {
@@ -40,5 +50,30 @@ conformance!(sqlite_plain, async || {
 
 conformance!(sqlite_fernet, async || {
     let (store, clock, directory) = sqlite().await;
-    Fixture::new(encrypted(store, &clock)).with_clock(clock).with_guard(directory)
+    Fixture::new(fernet(store, &clock)).with_clock(clock).with_guard(directory)
+});
+
+conformance!(memory_aes_gcm, async || {
+    let (store, clock) = memory();
+    Fixture::new(aes_gcm(store, &clock)).with_clock(clock)
+});
+
+conformance!(sqlite_aes_gcm, async || {
+    let (store, clock, directory) = sqlite().await;
+    Fixture::new(aes_gcm(store, &clock)).with_clock(clock).with_guard(directory)
+});
+
+conformance!(memory_prefixed, async || {
+    let (store, clock) = memory();
+    Fixture::new(Prefixed::new(store, "prefix").unwrap()).with_clock(clock)
+});
+
+conformance!(memory_limited, async || {
+    let (store, clock) = memory();
+    Fixture::new(Limited::new(store, limits::MAX_VALUE_BYTES).unwrap()).with_clock(clock)
+});
+
+conformance!(sqlite_wrapped_aes_gcm, async || {
+    let (store, clock, directory) = sqlite().await;
+    Fixture::new(aes_gcm(wrapped(store), &clock)).with_clock(clock).with_guard(directory)
 });

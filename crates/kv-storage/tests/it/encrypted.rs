@@ -1,24 +1,78 @@
-//! What `Encrypted` defends against, and its keys.
+//! What `Encrypted` defends against, and its keys: the same cases for every cipher.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kv_storage::{
-    Encrypted, ErrorKind, Fernet, KeyValue, Memory, Protected, Ttl, limits, testing::TestClock,
+    Aes256Gcm, Cipher, Encrypted, ErrorKind, Fernet, KeyValue, Memory, Protected, Ttl, limits,
+    testing::TestClock,
 };
 use secrecy::{ExposeSecret, SecretString};
 
 const DEPLOYMENT: &str = "https://issuer.example";
 
+/// A cipher with a ring of keys.
+trait Ring: Cipher + Sized {
+    fn ring(keys: &[SecretString]) -> Self;
+}
+
+impl Ring for Fernet {
+    fn ring(keys: &[SecretString]) -> Self {
+        Self::new(keys).unwrap()
+    }
+}
+
+impl Ring for Aes256Gcm {
+    fn ring(keys: &[SecretString]) -> Self {
+        Self::new(keys).unwrap()
+    }
+}
+
+/// Makes a test of every case for a cipher.
+macro_rules! cases {
+    ($($module:ident: $cipher:ident),+) => {$(
+        mod $module {
+            use super::*;
+
+            cases! { @tests $cipher:
+                a_value_copied_to_another_key_is_refused,
+                a_value_copied_to_another_collection_is_refused,
+                another_deployment_s_value_is_refused,
+                a_planted_plaintext_is_refused,
+                a_truncated_or_garbled_value_is_refused,
+                a_value_sealed_with_another_key_is_refused,
+                another_cipher_s_value_is_refused,
+                lengthening_the_outer_expiry_does_not_revive_a_record,
+                the_limit_is_the_caller_s_value_not_its_envelope,
+                the_canary_stops_foreign_keys_and_lets_the_right_ones_pass,
+                the_canary_stops_another_cipher,
+                the_canary_follows_the_ring,
+                the_first_processes_may_check_at_the_same_time,
+                records_outlive_the_rotation_of_keys,
+                protected_stores_are_taken_by_name_or_pointer,
+                debug_shows_neither_keys_nor_values
+            }
+        }
+    )+};
+    (@tests $cipher:ident: $($case:ident),+) => {$(
+        #[tokio::test]
+        async fn $case() {
+            super::$case::<$cipher>().await;
+        }
+    )+};
+}
+
+cases! { with_fernet: Fernet, with_aes_gcm: Aes256Gcm }
+
 /// A store as an attacker sees it who can write to the database, and our view of it.
-struct Scene {
+struct Scene<C> {
     clock: TestClock,
     bare: Arc<Memory>,
     key: SecretString,
-    store: Encrypted<Arc<Memory>, Fernet>,
+    store: Encrypted<Arc<Memory>, C>,
 }
 
-impl Scene {
+impl<C: Ring> Scene<C> {
     fn new() -> Self {
         let clock = TestClock::new();
         let bare = Arc::new(Memory::builder().clock(clock.clock()).build());
@@ -27,7 +81,7 @@ impl Scene {
         Self { clock, bare, key, store }
     }
 
-    fn with(&self, keys: &[SecretString], deployment: &str) -> Encrypted<Arc<Memory>, Fernet> {
+    fn with(&self, keys: &[SecretString], deployment: &str) -> Encrypted<Arc<Memory>, C> {
         open(&self.bare, keys, deployment, &self.clock)
     }
 
@@ -72,19 +126,18 @@ impl Scene {
     }
 }
 
-fn open(
+fn open<C: Ring>(
     bare: &Arc<Memory>,
     keys: &[SecretString],
     deployment: &str,
     clock: &TestClock,
-) -> Encrypted<Arc<Memory>, Fernet> {
-    let cipher = Fernet::new(keys).unwrap();
-    Encrypted::new(Arc::clone(bare), cipher, deployment).with_clock(clock.clock())
+) -> Encrypted<Arc<Memory>, C> {
+    Encrypted::new(Arc::clone(bare), C::ring(keys), deployment).with_clock(clock.clock())
 }
 
 #[tokio::test]
-async fn nothing_of_the_value_rests_in_the_clear() {
-    let scene = Scene::new();
+async fn a_fernet_value_is_the_documented_envelope() {
+    let scene = Scene::<Fernet>::new();
     scene.put("codes", "a").await;
     let stored = scene.stored("codes", "a").await;
     let fernet = fernet::Fernet::new(scene.key.expose_secret()).unwrap();
@@ -100,33 +153,44 @@ async fn nothing_of_the_value_rests_in_the_clear() {
 }
 
 #[tokio::test]
-async fn a_value_copied_to_another_key_is_refused() {
-    let scene = Scene::new();
+async fn an_aes_gcm_value_is_the_documented_payload() {
+    let scene = Scene::<Aes256Gcm>::new();
+    scene.put("codes", "a").await;
+    let stored = scene.stored("codes", "a").await;
+    assert!(!stored.windows(6).any(|window| window == b"secret"));
+    let binding = b"\x01\0\0\0\x16https://issuer.example\0\0\0\x05codes\0\0\0\x01a";
+    let cipher = Aes256Gcm::ring(std::slice::from_ref(&scene.key));
+    assert_eq!(cipher.open(binding, &stored), None, "the key is the deployment's");
+    let payload = cipher.for_deployment(DEPLOYMENT).open(binding, &stored).unwrap();
+    let expires_at = (1_780_000_000_000_u64 + 60_000).to_be_bytes();
+    assert_eq!(*payload, [&expires_at, b"secret".as_slice()].concat());
+    assert_eq!(stored.len(), b"secret".len() + 65);
+}
+
+async fn a_value_copied_to_another_key_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     scene.put("codes", "a").await;
     scene.plant("codes", "b", scene.stored("codes", "a").await).await;
     scene.assert_refused("codes", "b").await;
     assert!(scene.store.get("codes", "a").await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn a_value_copied_to_another_collection_is_refused() {
-    let scene = Scene::new();
+async fn a_value_copied_to_another_collection_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     scene.put("codes", "a").await;
     scene.plant("grants", "a", scene.stored("codes", "a").await).await;
     scene.assert_refused("grants", "a").await;
 }
 
-#[tokio::test]
-async fn another_deployment_s_value_is_refused() {
-    let scene = Scene::new();
+async fn another_deployment_s_value_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     let other = scene.with(std::slice::from_ref(&scene.key), "https://other.example");
     other.put("codes", "a", "secret".into(), Ttl::Forever).await.unwrap();
     scene.assert_refused("codes", "a").await;
 }
 
-#[tokio::test]
-async fn a_planted_plaintext_is_refused() {
-    let scene = Scene::new();
+async fn a_planted_plaintext_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     for planted in ["", "secret", "{\"sub\":\"admin\"}", "\u{1}\0\0\0"] {
         scene.plant("codes", "a", planted).await;
         scene.assert_refused("codes", "a").await;
@@ -138,9 +202,8 @@ async fn a_planted_plaintext_is_refused() {
     scene.assert_refused("codes", "a").await;
 }
 
-#[tokio::test]
-async fn a_truncated_or_garbled_value_is_refused() {
-    let scene = Scene::new();
+async fn a_truncated_or_garbled_value_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     scene.put("codes", "a").await;
     let stored = scene.stored("codes", "a").await;
     let half = stored.slice(..stored.len() / 2);
@@ -152,17 +215,31 @@ async fn a_truncated_or_garbled_value_is_refused() {
     }
 }
 
-#[tokio::test]
-async fn a_value_sealed_with_another_key_is_refused() {
-    let scene = Scene::new();
+async fn a_value_sealed_with_another_key_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
     let foreign = scene.with(&[Fernet::generate_key()], DEPLOYMENT);
     foreign.put("codes", "a", "secret".into(), Ttl::Forever).await.unwrap();
     scene.assert_refused("codes", "a").await;
 }
 
-#[tokio::test]
-async fn lengthening_the_outer_expiry_does_not_revive_a_record() {
-    let scene = Scene::new();
+async fn another_cipher_s_value_is_refused<C: Ring>() {
+    let scene = Scene::<C>::new();
+    let keys = std::slice::from_ref(&scene.key);
+    let fernet = open::<Fernet>(&scene.bare, keys, DEPLOYMENT, &scene.clock);
+    let aes_gcm = open::<Aes256Gcm>(&scene.bare, keys, DEPLOYMENT, &scene.clock);
+    let mut refused = 0;
+    for other in [&fernet as &dyn KeyValue, &aes_gcm] {
+        other.put("codes", "a", "secret".into(), Ttl::Forever).await.unwrap();
+        if scene.store.get("codes", "a").await.unwrap().is_none() {
+            scene.assert_refused("codes", "a").await;
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1, "the cipher's own value is accepted");
+}
+
+async fn lengthening_the_outer_expiry_does_not_revive_a_record<C: Ring>() {
+    let scene = Scene::<C>::new();
     let store = &scene.store;
     for key in ["get", "delete", "take", "keep", "expire", "absent"] {
         scene.put("codes", key).await;
@@ -184,17 +261,15 @@ async fn lengthening_the_outer_expiry_does_not_revive_a_record() {
     assert_eq!(store.refused(), 0, "an expired record is not a forged one");
 }
 
-#[tokio::test]
-async fn the_limit_is_the_caller_s_value_not_its_envelope() {
-    let scene = Scene::new();
+async fn the_limit_is_the_caller_s_value_not_its_envelope<C: Ring>() {
+    let scene = Scene::<C>::new();
     let too_large = Bytes::from(vec![0; limits::MAX_VALUE_BYTES + 1]);
     let refused = scene.store.put("codes", "a", too_large, Ttl::Forever).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
 }
 
-#[tokio::test]
-async fn the_canary_stops_foreign_keys_and_lets_the_right_ones_pass() {
-    let scene = Scene::new();
+async fn the_canary_stops_foreign_keys_and_lets_the_right_ones_pass<C: Ring>() {
+    let scene = Scene::<C>::new();
     scene.store.check_keys().await.unwrap();
     scene.store.check_keys().await.unwrap();
     let foreign_key = Fernet::generate_key();
@@ -210,9 +285,44 @@ async fn the_canary_stops_foreign_keys_and_lets_the_right_ones_pass() {
     scene.store.check_keys().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_canary_follows_the_ring() {
-    let scene = Scene::new();
+async fn the_canary_stops_another_cipher<C: Ring>() {
+    let scene = Scene::<C>::new();
+    let keys = std::slice::from_ref(&scene.key);
+    scene.store.check_keys().await.unwrap();
+    let fernet = open::<Fernet>(&scene.bare, keys, DEPLOYMENT, &scene.clock);
+    let aes_gcm = open::<Aes256Gcm>(&scene.bare, keys, DEPLOYMENT, &scene.clock);
+    let checked = [fernet.check_keys().await, aes_gcm.check_keys().await];
+    let [error] =
+        checked.into_iter().filter_map(Result::err).collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured);
+    assert!(error.to_string().contains("or with another cipher"), "{error}");
+}
+
+async fn records_outlive_the_rotation_of_keys<C: Ring>() {
+    let scene = Scene::<C>::new();
+    let (old, new) = (scene.key.clone(), Fernet::generate_key());
+    scene.put("codes", "old").await;
+    let added = scene.with(&[old.clone(), new.clone()], DEPLOYMENT);
+    let promoted = scene.with(&[new.clone(), old.clone()], DEPLOYMENT);
+    promoted.put("codes", "new", "secret".into(), Ttl::Forever).await.unwrap();
+    for store in [&added, &promoted] {
+        for key in ["old", "new"] {
+            assert_eq!(store.get("codes", key).await.unwrap().unwrap().value, "secret");
+        }
+    }
+    assert_eq!(scene.store.get("codes", "new").await.unwrap(), None, "the first key seals");
+
+    // A write seals anew; what was not written since goes with the old key.
+    promoted.expire("codes", "old", Ttl::Keep).await.unwrap().unwrap();
+    scene.put("codes", "forgotten").await;
+    let removed = scene.with(&[new], DEPLOYMENT);
+    for (key, kept) in [("old", true), ("new", true), ("forgotten", false)] {
+        assert_eq!(removed.get("codes", key).await.unwrap().is_some(), kept, "{key}");
+    }
+}
+
+async fn the_canary_follows_the_ring<C: Ring>() {
+    let scene = Scene::<C>::new();
     let (old, new) = (scene.key.clone(), Fernet::generate_key());
     scene.store.check_keys().await.unwrap();
     scene.with(&[old.clone(), new.clone()], DEPLOYMENT).check_keys().await.unwrap();
@@ -222,9 +332,8 @@ async fn the_canary_follows_the_ring() {
     only_new.check_keys().await.unwrap();
 }
 
-#[tokio::test]
-async fn the_first_processes_may_check_at_the_same_time() {
-    let scene = Arc::new(Scene::new());
+async fn the_first_processes_may_check_at_the_same_time<C: Ring>() {
+    let scene = Arc::new(Scene::<C>::new());
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..16 {
         let scene = Arc::clone(&scene);
@@ -235,12 +344,11 @@ async fn the_first_processes_may_check_at_the_same_time() {
     }
 }
 
-#[tokio::test]
-async fn protected_stores_are_taken_by_name_or_pointer() {
+async fn protected_stores_are_taken_by_name_or_pointer<C: Ring>() {
     async fn take(store: impl Protected) {
         store.put("codes", "a", "secret".into(), Ttl::Forever).await.unwrap();
     }
-    let scene = Scene::new();
+    let scene = Scene::<C>::new();
     let shared: Arc<dyn Protected> = Arc::new(scene.store);
     take(Arc::clone(&shared)).await;
     take(Memory::new()).await;
@@ -249,9 +357,8 @@ async fn protected_stores_are_taken_by_name_or_pointer() {
     assert!(as_key_value.get("codes", "a").await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn debug_shows_neither_keys_nor_values() {
-    let scene = Scene::new();
+async fn debug_shows_neither_keys_nor_values<C: Ring>() {
+    let scene = Scene::<C>::new();
     scene.put("codes", "a").await;
     let shown = format!("{:?} {:?}", scene.store, scene.store.get("codes", "a").await);
     assert!(!shown.contains("secret") && !shown.contains(scene.key.expose_secret()), "{shown}");

@@ -1,5 +1,5 @@
-//! The crate through its public API: every backend, plain and encrypted, through the conformance
-//! suite, and what is particular to each.
+//! The crate through its public API: every backend and wrapper through the conformance suite,
+//! and what is particular to each.
 
 #![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
@@ -7,6 +7,8 @@ mod conformance;
 mod encrypted;
 mod memory;
 mod model;
+mod open;
 mod processes;
 mod sqlite;
 mod suite;
+mod wrappers;

@@ -4,7 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use kv_storage::{
-    Encrypted, Entry, Fernet, KeyValue, Memory, Sqlite, Ttl, Version, testing::TestClock,
+    Aes256Gcm, Cipher, Encrypted, Entry, Fernet, KeyValue, Memory, Prefixed, Sqlite, Ttl, Version,
+    testing::TestClock,
 };
 use proptest::prelude::*;
 
@@ -228,8 +229,15 @@ fn name(key: Key) -> String {
     format!("key/{key}")
 }
 
-fn encrypted<S: KeyValue>(store: S, clock: &TestClock) -> Encrypted<S, Fernet> {
-    let cipher = Fernet::new(&[Fernet::generate_key()]).unwrap();
+fn fernet() -> Fernet {
+    Fernet::new(&[Fernet::generate_key()]).unwrap()
+}
+
+fn aes_gcm() -> Aes256Gcm {
+    Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap()
+}
+
+fn encrypted<S: KeyValue, C: Cipher>(store: S, cipher: C, clock: &TestClock) -> Encrypted<S, C> {
     Encrypted::new(store, cipher, "https://issuer.example").with_clock(clock.clock())
 }
 
@@ -254,7 +262,17 @@ proptest! {
         block_on(async {
             let clock = TestClock::new();
             let store = Memory::builder().clock(clock.clock()).build();
-            follow(&encrypted(store, &clock), &clock, operations).await;
+            follow(&encrypted(store, fernet(), &clock), &clock, operations).await;
+        });
+    }
+
+    #[test]
+    fn prefixed_memory_under_aes_gcm_follows_the_model(operations in operations()) {
+        block_on(async {
+            let clock = TestClock::new();
+            let store = Memory::builder().clock(clock.clock()).build();
+            let store = Prefixed::new(store, "prefix").unwrap();
+            follow(&encrypted(store, aes_gcm(), &clock), &clock, operations).await;
         });
     }
 }
@@ -275,7 +293,7 @@ proptest! {
             let path = directory.path().join("kv.sqlite");
             let store = Sqlite::builder(path).clock(clock.clock()).open().await.unwrap();
             if encrypt {
-                follow(&encrypted(store, &clock), &clock, operations).await;
+                follow(&encrypted(store, aes_gcm(), &clock), &clock, operations).await;
             } else {
                 follow(&store, &clock, operations).await;
             }

@@ -1,0 +1,61 @@
+//! The record that tells at start-up whether the keys are the right ones.
+
+use super::{Encrypted, ROUNDS, conflict};
+use crate::{Cipher, Error, ErrorKind, KeyValue, Result, Ttl};
+
+/// Where the canary lies; its key is the deployment.
+const CANARY_COLLECTION: &str = "kv_canary";
+
+/// What the canary says.
+const CANARY: &[u8] = b"kv-storage canary 1";
+
+impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
+    /// Checks that the cipher's keys are those that the deployment's data was sealed with.
+    ///
+    /// Call it at start-up, before serving. The first call leaves a canary record; later ones
+    /// open it and seal it anew, so that it follows the first key of the ring. A key may
+    /// therefore become the first only after every process has it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`] if none of the keys opens the canary, or another cipher sealed it, or what the store
+    /// fails with.
+    pub async fn check_keys(&self) -> Result<()> {
+        for _ in 0..ROUNDS {
+            let sealed = self.seal(CANARY_COLLECTION, &self.deployment, CANARY, None)?;
+            let Some(found) = self.store.get(CANARY_COLLECTION, &self.deployment).await? else {
+                let made = self
+                    .store
+                    .put_if_absent(CANARY_COLLECTION, &self.deployment, sealed, Ttl::Forever)
+                    .await?;
+                if made.is_some() {
+                    return Ok(());
+                }
+                continue;
+            };
+            let opened = self.open(CANARY_COLLECTION, &self.deployment, &found.value);
+            if opened.is_none_or(|opened| opened.value != CANARY) {
+                return Err(Error::new(
+                    ErrorKind::Misconfigured,
+                    format!(
+                        "the storage of {} was encrypted with other keys or with another \
+                         cipher: give what encrypted it, or an empty storage",
+                        self.deployment
+                    ),
+                ));
+            }
+            // Losing this race is fine: the winner opened the canary as well.
+            self.store
+                .compare_and_swap(
+                    CANARY_COLLECTION,
+                    &self.deployment,
+                    found.version,
+                    sealed,
+                    Ttl::Forever,
+                )
+                .await?;
+            return Ok(());
+        }
+        Err(conflict("check the storage keys"))
+    }
+}

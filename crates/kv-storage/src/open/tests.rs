@@ -1,0 +1,137 @@
+use std::path::PathBuf;
+
+use super::{Place, compiled_out, parse};
+use crate::ErrorKind;
+
+fn refusal(url: &str) -> String {
+    let error = parse(url).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{url}");
+    error.to_string()
+}
+
+#[test]
+fn urls_name_places() {
+    assert_eq!(parse("memory:").unwrap(), Place::Memory);
+    assert_eq!(parse("MEMORY:").unwrap(), Place::Memory);
+    for (url, path) in [
+        ("sqlite:///kv.sqlite", "/kv.sqlite"),
+        ("SQLite:///var/lib/proxy/kv.sqlite", "/var/lib/proxy/kv.sqlite"),
+        ("sqlite:///a b/\u{e9}", "/a b/\u{e9}"),
+        ("sqlite:///a%20b/%C3%A9%3f%23%25", "/a b/\u{e9}?#%"),
+        ("sqlite:///..//:memory:", "/..//:memory:"),
+    ] {
+        assert_eq!(parse(url).unwrap(), Place::Sqlite(PathBuf::from(path)), "{url}");
+    }
+}
+
+#[test]
+fn wrong_forms_name_the_right_one() {
+    for url in ["memory:/", "memory://", "memory:///path", "memory:?x", "memory::"] {
+        assert_eq!(
+            refusal(url),
+            "the memory storage URL is wrong: it takes neither a path nor options; \
+             the URL's form is memory:"
+        );
+    }
+    let absolute = "absolute and follow three slashes";
+    let file = "must name a file";
+    let encoding = "written %25";
+    for (url, reason) in [
+        ("sqlite:", absolute),
+        ("sqlite:kv.sqlite", absolute),
+        ("sqlite:./kv.sqlite", absolute),
+        ("sqlite:/var/kv.sqlite", absolute),
+        ("sqlite://", "no host may stand before it"),
+        ("sqlite://kv.sqlite", "no host may stand before it"),
+        ("sqlite://localhost/kv.sqlite", "no host may stand before it"),
+        ("sqlite:///", file),
+        ("sqlite:///var/", file),
+        ("sqlite:///kv.sqlite?mode=rw", "no options"),
+        ("sqlite:///kv.sqlite#x", "no options"),
+        ("sqlite::memory:", "give memory:"),
+        ("sqlite:///100%", encoding),
+        ("sqlite:///%2", encoding),
+        ("sqlite:///%zz", encoding),
+        ("sqlite:///%+1", encoding),
+        ("sqlite:///%ff", encoding),
+        ("sqlite:///kv%00", encoding),
+        ("sqlite:///%\u{e9}", encoding),
+    ] {
+        let message = refusal(url);
+        assert!(message.contains(reason), "{url}: {message}");
+        assert!(message.ends_with("; the URL's form is sqlite:///path/to/file"), "{message}");
+    }
+}
+
+#[test]
+fn later_schemes_are_recognized() {
+    for scheme in [
+        "disk",
+        "postgres",
+        "postgresql",
+        "redis",
+        "rediss",
+        "redis+sentinel",
+        "rediss+sentinel",
+        "redis+cluster",
+        "rediss+cluster",
+        "REDIS",
+    ] {
+        let message = refusal(&format!("{scheme}://user:hunter2@host/0?password=hunter2"));
+        assert!(message.contains("is not built into this version: give one of"), "{message}");
+        assert!(message.contains(&scheme.to_lowercase()), "{message}");
+    }
+}
+
+#[test]
+fn unknown_schemes_get_the_known_ones() {
+    let known = "give one of memory: (feature memory), sqlite:///path/to/file (feature sqlite)";
+    assert_eq!(
+        refusal("mysql://user:hunter2@host/db"),
+        format!("storage URLs with scheme \"mysql\" are unknown: {known}")
+    );
+    for url in ["", "memory", "/var/kv.sqlite", "./kv", ":", "C:\\kv", " sqlite:///kv.sqlite"] {
+        assert!(refusal(url).ends_with(known), "{url:?}");
+    }
+}
+
+#[test]
+fn no_error_shows_a_password() {
+    for url in [
+        "hunter2",
+        "user:hunter2@host",
+        "hunter2:x",
+        "memory://user:hunter2@host",
+        "memory:hunter2",
+        "sqlite:hunter2",
+        "sqlite://user:hunter2@host/kv.sqlite",
+        "sqlite:///kv.sqlite?password=hunter2",
+        "sqlite:///%zzhunter2",
+        "postgres://user:hunter2@host/db",
+        "redis://:hunter2@host",
+        "redis:hunter2",
+        "mysql://user:hunter2@host/db",
+    ] {
+        let error = parse(url).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn compiled_out_backends_name_their_feature() {
+    for (place, message) in [
+        (
+            Place::Memory,
+            "storage memory: is not compiled into this build: \
+             turn on feature memory of kv-storage",
+        ),
+        (
+            Place::Sqlite("/kv.sqlite".into()),
+            "storage sqlite:///path/to/file is not compiled into this build: \
+             turn on feature sqlite of kv-storage",
+        ),
+    ] {
+        let error = compiled_out(&place);
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Misconfigured, message));
+    }
+}

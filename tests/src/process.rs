@@ -99,6 +99,8 @@ pub enum Signal {
     Interrupt,
     /// What a supervisor sends.
     Terminate,
+    /// A terminal that was closed.
+    HangUp,
 }
 
 impl Launch {
@@ -253,6 +255,7 @@ impl Demo {
         let name = match signal {
             Signal::Interrupt => "-INT",
             Signal::Terminate => "-TERM",
+            Signal::HangUp => "-HUP",
         };
         let sent = Command::new("kill").args([name, &process.to_string()]).status().await?;
         ensure!(sent.success(), "cannot signal process {process}");

@@ -61,5 +61,11 @@ pub fn router_with(path: &str, cancel: CancellationToken, options: Options) -> R
     let server = DevMcp::new(options.activity);
     let service: StreamableHttpService<DevMcp, LocalSessionManager> =
         StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), config);
-    Router::new().route_service(path, service)
+    let router = Router::new();
+    // People type the slash; it means the same endpoint.
+    let router = match path.strip_suffix('/').unwrap_or(path) {
+        "" => router,
+        bare => router.route_service(&format!("{bare}/"), service.clone()),
+    };
+    router.route_service(path, service)
 }

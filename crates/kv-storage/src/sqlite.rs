@@ -85,6 +85,8 @@ const SCAN: &str = "SELECT key FROM entries \
 const SWEEP_EXPIRED: &str = "DELETE FROM entries WHERE rowid IN \
      (SELECT rowid FROM entries WHERE expires_at <= ?1 LIMIT ?2)";
 
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 const HEALTH: &str = "SELECT key FROM entries LIMIT 1";
 
 /// Keeps records in one SQLite file, which the processes of one machine may share.
@@ -132,8 +134,16 @@ impl Sqlite {
     }
 
     /// Waits for the operations under way and closes the file; operations fail from here on.
+    ///
+    /// Afterwards the one file holds everything, unless other processes have it open.
     pub async fn close(&self) {
         self.readers.close().await;
+        if let Ok(mut connection) = self.writer.acquire().await
+            && let Err(error) = sqlx::query(CHECKPOINT).execute(&mut *connection).await
+        {
+            // Nothing is lost: whoever opens the file next finds the rest in the log beside it.
+            tracing::debug!(%error, "the log beside the database was not emptied");
+        }
         self.writer.close().await;
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct ConsentRequest {
 /// Why a consent form was not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsentProblem {
+    /// The page was opened by hand: it asks about nothing.
+    Missing,
     /// Not sealed by us, or by a key that is gone.
     Unreadable,
     Expired,

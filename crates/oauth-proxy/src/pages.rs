@@ -227,7 +227,8 @@ fn sentence(description: &str) -> String {
     if !sentence.ends_with('.') {
         sentence.push('.');
     }
-    sentence
+    // Developers' backticks are plain quotes to everybody else.
+    sentence.replace('`', "\"")
 }
 
 /// The host and port of one of our own URLs.

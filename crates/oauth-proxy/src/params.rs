@@ -1,6 +1,6 @@
 //! Parameters of queries and form bodies, read strictly where it matters.
 
-use std::{fmt, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -8,6 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use http_body_util::LengthLimitError;
 use url::form_urlencoded;
 
 use crate::error::{ErrorCode, OAuthError};
@@ -111,17 +112,21 @@ impl<S: Sync> FromRequest<S> for Params {
 ///
 /// `invalid_request` if it is longer than `limit` or takes longer than [`BODY_DEADLINE`].
 pub(crate) async fn read_body(body: Body, limit: usize) -> Result<Bytes, OAuthError> {
-    let unread = || {
-        OAuthError::new(
-            ErrorCode::InvalidRequest,
-            format!("the request's body is longer than {limit} bytes, or it came too slowly"),
-        )
-    };
+    let refuse = |why: String| OAuthError::new(ErrorCode::InvalidRequest, why);
     match tokio::time::timeout(BODY_DEADLINE, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => Err(unread().with_cause(error)),
-        Err(elapsed) => Err(unread().with_cause(elapsed)),
+        Ok(Err(error)) if is_too_long(&error) => {
+            Err(refuse(format!("the request's body is too long: at most {limit} bytes are read")))
+        }
+        Ok(Err(error)) => Err(refuse("the request's body broke off".to_owned()).with_cause(error)),
+        Err(_) => Err(refuse(format!(
+            "the request's body came too slowly: it must be there within {BODY_DEADLINE:?}"
+        ))),
     }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    error.source().is_some_and(<dyn Error>::is::<LengthLimitError>)
 }
 
 fn require_form(headers: &HeaderMap) -> Result<(), OAuthError> {

@@ -114,6 +114,7 @@ fn check_characters(uri: &str) -> Result<(), String> {
             b'%' if !bytes.get(index + 1..index + 3).is_some_and(is_hex) => {
                 "it contains a broken percent-encoding"
             }
+            b'*' => "wildcards are not understood: write each redirect URI in full",
             b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
                 "it contains a character that a URI may not contain"
             }

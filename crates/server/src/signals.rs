@@ -1,12 +1,15 @@
-//! The two ways in which a person or a supervisor says stop.
+//! The ways in which a person, a terminal or a supervisor says stop.
 
-/// Ctrl-C and, on Unix, SIGTERM. From its making on, neither kills the process.
+/// Ctrl-C and, on Unix, SIGTERM and SIGHUP (a terminal that was closed). From its making on, none
+/// of them kills the process.
 #[derive(Debug)]
 pub(crate) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -20,6 +23,7 @@ impl Signals {
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
@@ -28,6 +32,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

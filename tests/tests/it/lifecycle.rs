@@ -42,7 +42,7 @@ async fn a_wrong_flag_is_an_error_of_usage() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn both_signals_stop_it_and_nothing_is_left() -> anyhow::Result<()> {
-    for signal in [Signal::Interrupt, Signal::Terminate] {
+    for signal in [Signal::Interrupt, Signal::Terminate, Signal::HangUp] {
         let demo = Launch::new().start().await?;
         logged_in(&demo).await?;
         let stopped = demo.stop(signal).await?;

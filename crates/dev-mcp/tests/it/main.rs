@@ -288,3 +288,14 @@ async fn only_allowed_hosts_are_answered() {
     options.allowed_hosts.clear();
     assert_ne!(status(options, "rebound.example").await, refused);
 }
+
+#[tokio::test]
+async fn a_trailing_slash_means_the_same_endpoint() {
+    let router = dev_mcp::router("/mcp", CancellationToken::new());
+    let status = async |path: &str| {
+        let request = Request::post(path).header("host", "localhost").body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(status("/mcp/").await, status("/mcp").await);
+    assert_eq!(status("/mcp/x").await, StatusCode::NOT_FOUND);
+}

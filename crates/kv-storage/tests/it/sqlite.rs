@@ -59,6 +59,8 @@ async fn everything_survives_reopening() {
     store.put("c", "deleted", "value".into(), Ttl::Forever).await.unwrap();
     store.delete("c", "deleted").await.unwrap();
     store.close().await;
+    let log = place.path.with_extension("sqlite-wal");
+    assert!(std::fs::metadata(&log).map_or(0, |log| log.len()) == 0, "the file has everything");
     assert_eq!(store.get("c", "plain").await.unwrap_err().kind(), ErrorKind::Unavailable);
     let closed = store.put("c", "plain", "value".into(), ttl).await.unwrap_err();
     assert_eq!(closed.kind(), ErrorKind::Unavailable);

@@ -93,7 +93,7 @@ pub(crate) fn page(app: &App, request: &ConsentRequest, csrf: &CsrfCookie) -> Re
 
 fn reopened(app: &App, query: &[u8]) -> Result<ConsentRequest, ConsentProblem> {
     let params = Params::parse(query).map_err(|_| ConsentProblem::Unreadable)?;
-    let sealed = params.required("request").map_err(|_| ConsentProblem::Unreadable)?;
+    let sealed = params.required("request").map_err(|_| ConsentProblem::Missing)?;
     ConsentRequest::open(app, sealed)
 }
 
@@ -223,6 +223,11 @@ fn answered_before() -> Response {
 impl IntoResponse for ConsentProblem {
     fn into_response(self) -> Response {
         let (title, what, log) = match self {
+            Self::Missing => (
+                "Nothing to approve here",
+                "This page is part of a login that begins in an app.",
+                "consent page without a request",
+            ),
             Self::Unreadable => (
                 "This page cannot be used",
                 "The login request in this page is damaged, or the server changed its keys.",

@@ -278,6 +278,9 @@ fn identity(reader: &mut Reader<'_>) -> bool {
             _ => reader.wrong(&IDENTITY, format!("{way:?} is neither headers nor none")),
         }
     }
+    if ways.is_empty() {
+        reader.wrong(&IDENTITY, "it names no way; none is said as none");
+    }
     let has = |wanted| ways.iter().any(|way| way == wanted);
     if has("none") && ways.iter().any(|way| way != "none") {
         reader.wrong(&IDENTITY, "none goes with nothing else");

@@ -190,6 +190,7 @@ fn wrong_names_of_ours() {
         ("identity", "provider-token"),
         ("identity", "header"),
         ("identity", "headers none"),
+        ("identity", ","),
         ("log-format", "xml"),
         ("production", "yes"),
         ("access-token-lifetime", "0s"),
@@ -213,6 +214,7 @@ fn wrong_names_of_ours() {
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): provider-token is not in this version; it has headers and none
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): "header" is neither headers nor none
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): none goes with nothing else
+    error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): it names no way; none is said as none
     error: --log-format (environment OIDC_PROXY_LOG_FORMAT, TOML log_format): "xml" is neither text nor json
     error: --production (environment OIDC_PROXY_PRODUCTION, TOML production): "yes" is neither true nor false
     error: --access-token-lifetime (environment OIDC_PROXY_ACCESS_TOKEN_LIFETIME, TOML access_token_lifetime): lifetime `access_token` is 0ns; it must be at least 1 s
@@ -323,6 +325,30 @@ fn production_refuses_what_is_good_for_trying_out_only() {
     }
     let problems = load(&[public, ("production", "false")]).unwrap_err();
     assert!(problems.contains("false is for a --base-url on loopback only"), "{problems}");
+}
+
+#[test]
+fn a_listener_beyond_this_machine_is_noticed() {
+    for (listen, loopback) in [
+        ("127.0.0.1:0", true),
+        ("[::1]:8000", true),
+        ("localhost:8000", true),
+        ("0.0.0.0:8000", false),
+        ("[::]:8000", false),
+        ("192.0.2.1:8000", false),
+    ] {
+        let config = load(&[("listen", listen)]).unwrap();
+        assert_eq!(config.listen.is_loopback(), loopback, "{listen}");
+    }
+    for (base_url, loopback) in [
+        ("http://localhost:8000", true),
+        ("http://[::1]:8000", true),
+        ("https://mcp.localhost", true),
+        ("https://mcp.example", false),
+        ("https://127.0.0.1.example", false),
+    ] {
+        assert_eq!(load(&[("base-url", base_url)]).unwrap().is_on_loopback(), loopback);
+    }
 }
 
 #[test]

@@ -200,10 +200,11 @@ fn log_in(base: &Url, user: &str, password: &str) -> String {
     tokens.member("access_token")
 }
 
-/// What the backend was told.
+/// What the backend was told, to which the client adds a lie.
 fn call(base: &Url, path: &str, token: &str) -> Answer {
     let bearer = format!("Bearer {token}");
-    send("POST", &base.join(path).unwrap(), &[("authorization", &bearer)], "")
+    let forged = ("x-forwarded-user", "mallory");
+    send("POST", &base.join(path).unwrap(), &[("authorization", &bearer), forged], "")
 }
 
 #[test]

@@ -171,6 +171,28 @@ fn printing_shows_sources_and_no_secret_and_then_what_is_wrong() {
 }
 
 #[test]
+fn nothing_about_storage_needs_to_be_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let output = run_in(&[("XDG_DATA_HOME", data)], ["config", "print"]);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let line = format!("storage = \"sqlite://{data}/oidc-proxy/state.sqlite\"  # default");
+    assert!(printed.lines().any(|printed| printed == line), "{printed}");
+}
+
+#[test]
+fn programs_get_a_json_object_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let arguments = with(enough(free_port(), directory.path()), "--log-format=json");
+    let (code, log) = Serve::start(arguments).stop();
+    assert_eq!(code, Some(0), "{log}");
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect(line);
+        assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
+    }
+}
+
+#[test]
 fn the_version_is_one_line() {
     let output = run(["--version"]);
     assert!(output.status.success());

@@ -29,6 +29,7 @@ pub(crate) enum Command {
     /// Every setting is a flag, an environment variable or a line of a TOML file;
     /// a flag wins over the environment, and the environment over the file.
     /// Lists are separated by spaces or commas, or the flag is given again.
+    /// Groups, claims and parameters may have spaces: only commas separate them.
     #[command(args_override_self = true, next_line_help = true, verbatim_doc_comment)]
     Serve(SettingFlags),
 

@@ -84,6 +84,9 @@ impl Config {
     /// Everything that is wrong or missing, at once.
     pub(crate) fn load(sources: &Sources) -> Result<Self, Problems> {
         let (given, problems) = Given::collect(sources);
+        if !given.is_complete {
+            return Err(problems);
+        }
         check::check(&given, problems)
     }
 }

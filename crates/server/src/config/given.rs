@@ -32,7 +32,11 @@ impl fmt::Debug for Sources {
 }
 
 /// The values that count, by the name of their setting.
-pub(crate) struct Given(BTreeMap<&'static str, Entry>);
+pub(crate) struct Given {
+    entries: BTreeMap<&'static str, Entry>,
+    /// Whether every source could be read: what is missing may be in one that could not.
+    pub(super) is_complete: bool,
+}
 
 /// A value that was given.
 pub(crate) struct Entry {
@@ -82,22 +86,25 @@ impl Given {
         let flags = Layer { values: flags.collect(), origin: Origin::Flag };
         let environment = environment(&sources.environment, &mut problems);
         let mut layers = vec![flags, environment];
+        let mut is_complete = true;
         if let Some(path) = config_file(&layers) {
-            layers.extend(file(&path, &mut problems));
+            let file = file(&path, &mut problems);
+            is_complete = file.is_some();
+            layers.extend(file);
         }
 
-        let mut given = BTreeMap::new();
+        let mut entries = BTreeMap::new();
         for setting in SETTINGS {
             if let Some(entry) = first(setting, &mut layers, &mut problems) {
-                given.insert(setting.name, entry);
+                entries.insert(setting.name, entry);
             }
         }
-        (Self(given), problems)
+        (Self { entries, is_complete }, problems)
     }
 
     /// What was given for a setting.
     pub(crate) fn get(&self, setting: &Setting) -> Option<&Entry> {
-        self.0.get(setting.name)
+        self.entries.get(setting.name)
     }
 }
 

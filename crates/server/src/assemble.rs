@@ -13,9 +13,7 @@ use axum::{Router, body::Body};
 use forwarder::{Ended, Forwarder, Liveness};
 use http::Request;
 use jwt_issuer::KeyRing;
-use kv_storage::Protected;
-use oidc_proxy::{AccessPolicy, Lifetimes, OidcProxy, StreamEnd};
-use secrecy::SecretString;
+use oidc_proxy::{OidcProxy, OidcProxyBuilder, StreamEnd};
 use token_verifier::Principal;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -28,21 +26,14 @@ const LONGEST_OVERTIME: Duration = Duration::from_hours(1);
 
 /// What a proxy in front of one MCP server is made of.
 #[derive(Debug)]
-pub(crate) struct Parts<S> {
-    /// Our issuer and the beginning of every URL that we publish, byte for byte (D1).
-    pub(crate) base_url: String,
-    /// The provider's discovery URL.
-    pub(crate) config_url: String,
-    /// Our one application at the provider.
-    pub(crate) client_id: String,
-    pub(crate) client_secret: SecretString,
-    /// The resource, as a path below the base URL.
-    pub(crate) resource: String,
+pub(crate) struct Parts {
+    /// The authorization server, ready to be built.
+    pub(crate) proxy: OidcProxyBuilder,
     /// The MCP server behind it, as a full URL.
     pub(crate) backend: String,
-    pub(crate) access: AccessPolicy,
-    pub(crate) lifetimes: Lifetimes,
-    pub(crate) storage: S,
+    /// Whether the backend is told who asks, in headers.
+    pub(crate) identity_headers: bool,
+    /// What the proxy signs and seals with; sessions are sealed with it too.
     pub(crate) signing_keys: KeyRing,
     /// Ends listening streams, so that they do not hold up the end of the server.
     pub(crate) stop: CancellationToken,
@@ -57,30 +48,24 @@ pub(crate) struct Assembly {
     pub(crate) proxy: OidcProxy,
 }
 
-impl<S: Protected> Parts<S> {
+impl Parts {
     /// Puts the parts together. Contacts nobody: the provider may be down.
     pub(crate) fn assemble(self) -> anyhow::Result<Assembly> {
-        let proxy = OidcProxy::builder(&self.config_url)
-            .client_id(&self.client_id)
-            .client_secret(self.client_secret)
-            .base_url(&self.base_url)
-            .resource(&self.resource)
-            .storage(self.storage)
+        let proxy = self
+            .proxy
             .signing_keys(self.signing_keys.clone())
-            .access(self.access)
-            .lifetimes(self.lifetimes)
             .build()
             .context("could not set up the proxy")?;
 
         let resource = Url::parse(proxy.resource()).context("the resource's URL is not one")?;
         let path = resource.path().trim_end_matches('/');
         let seal = session::seal(&self.signing_keys, proxy.issuer(), proxy.resource());
-        let forwarder = Forwarder::builder(&self.backend)
-            .resource_path(path)
-            .identity(Arc::new(identity::headers))
-            .session_seal(seal)
-            .build()
-            .context("could not set up forwarding")?;
+        let mut forwarder =
+            Forwarder::builder(&self.backend).resource_path(path).session_seal(seal);
+        if self.identity_headers {
+            forwarder = forwarder.identity(Arc::new(identity::headers));
+        }
+        let forwarder = forwarder.build().context("could not set up forwarding")?;
 
         let watched = proxy.clone();
         let stop = self.stop;

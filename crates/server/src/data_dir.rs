@@ -33,6 +33,8 @@ const STORAGE_KEYS_NOTE: &str = "\
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
+    /// What the names of our files in it begin with.
+    prefix: String,
     /// Held until the end; the operating system lets go of it when the process dies.
     _lock: File,
     /// Present if the directory ends with the process.
@@ -41,31 +43,58 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// A directory for this run only. It is removed by [`close`](Self::close) or on drop.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn temporary() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("oidc-proxy-")
             .tempdir()
             .context("could not make a temporary directory")?;
-        let lock = lock(directory.path())?;
-        Ok(Self { path: directory.path().to_owned(), _lock: lock, temporary: Some(directory) })
+        let path = directory.path().to_owned();
+        Ok(Self { temporary: Some(directory), ..Self::locked(path, String::new())? })
     }
 
     /// A directory that outlives the process; made, readable by its owner only, if it is not there.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn kept(path: &Path) -> anyhow::Result<Self> {
-        create_private(path)
-            .with_context(|| format!("could not make the directory {}", path.display()))?;
-        let lock = lock(path)?;
-        Ok(Self { path: path.to_owned(), _lock: lock, temporary: None })
+        make(path)?;
+        Self::locked(path.to_owned(), String::new())
+    }
+
+    /// The directory of a database. What is kept in it is named after the database, so that several
+    /// can have one directory.
+    pub(crate) fn beside(database: &Path) -> anyhow::Result<Self> {
+        let (Some(directory), Some(name)) = (database.parent(), database.file_name()) else {
+            bail!("{} is not the name of a file", database.display());
+        };
+        make(directory)?;
+        Self::locked(directory.to_owned(), format!("{}.", name.to_string_lossy()))
+    }
+
+    fn locked(path: PathBuf, prefix: String) -> anyhow::Result<Self> {
+        let lock = lock(&path, &prefix)?;
+        Ok(Self { path, prefix, _lock: lock, temporary: None })
+    }
+
+    /// How to call it in a sentence.
+    #[cfg(feature = "demo")]
+    pub(crate) fn name(&self) -> String {
+        match self.temporary {
+            None => self.path.display().to_string(),
+            Some(_) => "the temporary directory".to_owned(),
+        }
     }
 
     /// A path inside.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.path.join(format!("{}{name}", self.prefix))
     }
 
     /// Where the database is. The file is made here, so that only its owner can read it.
     pub(crate) fn state_file(&self) -> anyhow::Result<PathBuf> {
-        let path = self.join(STATE_FILE);
+        let path = match self.prefix.strip_suffix('.') {
+            Some(database) => self.path.join(database),
+            None => self.join(STATE_FILE),
+        };
         private_file()
             .create(true)
             .truncate(false)
@@ -94,6 +123,7 @@ impl DataDir {
     }
 
     /// Removes a temporary directory; a kept one stays.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn close(self) -> io::Result<()> {
         self.temporary.map_or(Ok(()), TempDir::close)
     }
@@ -109,6 +139,12 @@ impl DataDir {
             let text = Zeroizing::new(format!("{note}{}\n", make().expose_secret()));
             write_new(&path, text.as_bytes())
                 .with_context(|| format!("could not write {}", path.display()))?;
+            if self.temporary.is_none() {
+                tracing::warn!(
+                    path = %path.display(),
+                    "made a key that is kept in this file; whoever copies its directory copies it"
+                );
+            }
         }
         warn_if_readable_by_others(&path);
         let text = fs::read_to_string(&path)
@@ -120,9 +156,15 @@ impl DataDir {
     }
 }
 
+/// Makes a directory that only its owner can read, unless there is one.
+fn make(directory: &Path) -> anyhow::Result<()> {
+    create_private(directory)
+        .with_context(|| format!("could not make the directory {}", directory.display()))
+}
+
 /// Takes the directory for this process.
-fn lock(directory: &Path) -> anyhow::Result<File> {
-    let path = directory.join(LOCK_FILE);
+fn lock(directory: &Path, prefix: &str) -> anyhow::Result<File> {
+    let path = directory.join(format!("{prefix}{LOCK_FILE}"));
     let file = private_file()
         .create(true)
         .truncate(false)

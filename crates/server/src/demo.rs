@@ -4,14 +4,13 @@ mod guide;
 
 use std::{
     io::{self, Write},
-    path::Path,
     sync::Arc,
 };
 
 use anyhow::{Context, anyhow, bail};
 use dev_idp::{ClientConfig, DevIdp};
-use kv_storage::{Encrypted, ErrorKind, Fernet, Sqlite};
-use oidc_proxy::AccessPolicy;
+use kv_storage::Sqlite;
+use oidc_proxy::{AccessPolicy, OidcProxy};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +21,7 @@ use crate::{
     demo::guide::Guide,
     listen::{self, Patience, Sockets},
     signals::Signals,
+    state,
 };
 
 /// Our application at the provider.
@@ -46,18 +46,21 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let database = Sqlite::open(data.state_file()?).await.context("could not open the database")?;
     let database = Arc::new(database);
     let storage =
-        storage(Arc::clone(&database), data.storage_cipher()?, &base_url, &options).await?;
+        state::encrypted(Arc::clone(&database), data.storage_cipher()?, &base_url, &data.name())
+            .await?;
     let stop = CancellationToken::new();
+    let proxy = OidcProxy::builder(format!("{idp_url}/.well-known/openid-configuration"))
+        .client_id(CLIENT_ID)
+        .client_secret(secret.clone().into())
+        .base_url(&base_url)
+        .resource(MCP_PATH)
+        .storage(storage)
+        .access(AccessPolicy::any_user())
+        .lifetimes(options.lifetimes.proxy());
     let assembly = Parts {
-        base_url: base_url.clone(),
-        config_url: format!("{idp_url}/.well-known/openid-configuration"),
-        client_id: CLIENT_ID.to_owned(),
-        client_secret: secret.clone().into(),
-        resource: MCP_PATH.to_owned(),
+        proxy,
         backend: mcp_url.clone(),
-        access: AccessPolicy::any_user(),
-        lifetimes: options.lifetimes.proxy(),
-        storage,
+        identity_headers: true,
         signing_keys: data.signing_keys()?,
         stop: stop.clone(),
     }
@@ -153,26 +156,6 @@ async fn bind((flag, port): (&str, u16)) -> anyhow::Result<Sockets> {
         }
         _ => anyhow!("could not listen on port {port} ({error}); choose another one with {flag}"),
     })
-}
-
-/// The encrypted database, after a look whether our keys are those that wrote it.
-async fn storage(
-    database: Arc<Sqlite>,
-    cipher: Fernet,
-    base_url: &str,
-    options: &DemoOptions,
-) -> anyhow::Result<Encrypted<Arc<Sqlite>, Fernet>> {
-    let storage = Encrypted::new(database, cipher, base_url);
-    let directory = options.keep.as_deref().unwrap_or(Path::new("the temporary directory"));
-    match storage.check_keys().await {
-        Ok(()) => Ok(storage),
-        Err(error) if error.kind() == ErrorKind::Misconfigured => Err(anyhow!(
-            "the state in {} was encrypted with other storage keys; \
-             put them back, or use another directory",
-            directory.display()
-        )),
-        Err(error) => Err(error).context("could not use the database"),
-    }
 }
 
 fn print(guide: &Guide) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Sockets on loopback, and serving a router on them until told to stop.
+//! Sockets, and serving a router on them until told to stop.
 //!
 //! Not `axum::serve`: that one waits for the rest of a half-sent request for ever.
 
@@ -64,11 +64,10 @@ impl Default for Patience {
     }
 }
 
-/// Bound sockets that share one port.
+/// Bound sockets, at least one; all share one port.
 #[derive(Debug)]
 pub(crate) struct Sockets {
     listeners: Vec<TcpListener>,
-    port: u16,
 }
 
 impl Sockets {
@@ -87,6 +86,11 @@ impl Sockets {
         }
     }
 
+    /// Binds one address; port 0 means any free port.
+    pub(crate) async fn at(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { listeners: vec![TcpListener::bind(address).await?] })
+    }
+
     async fn bind_all(mut port: u16) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut unavailable = None;
@@ -102,13 +106,19 @@ impl Sockets {
         }
         match unavailable {
             Some(error) if listeners.is_empty() => Err(error),
-            _ => Ok(Self { listeners, port }),
+            _ => Ok(Self { listeners }),
         }
     }
 
     /// The port, also when any free one was asked for.
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.addresses().first().map_or(0, SocketAddr::port)
+    }
+
+    /// What is listened on, also when any free port was asked for.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 }
 

@@ -2,30 +2,23 @@
 //!
 //! Thin: it reads the command line, assembles the crates and decides nothing.
 
-#![cfg_attr(
-    not(feature = "demo"),
-    expect(
-        dead_code,
-        unreachable_code,
-        unused_imports,
-        unused_variables,
-        clippy::needless_pass_by_value,
-        reason = "without its one subcommand the program can only print its help"
-    )
-)]
-
 mod assemble;
 mod cli;
+mod config;
 mod data_dir;
 #[cfg(feature = "demo")]
 mod demo;
 mod identity;
+mod inspect;
 mod listen;
 mod log;
+mod serve;
 mod session;
 mod signals;
+mod state;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
@@ -34,14 +27,24 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use tokio::runtime::Runtime;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command, ConfigCommand, KeysCommand, SettingFlags},
+    config::{Config, Problems, Sources},
+};
+
+/// What clap answers to a wrong command line, and we to wrong settings.
+const WRONG_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let Err(error) = run(cli) else { return ExitCode::SUCCESS };
+    // Nobody is left to tell if stderr is closed.
+    match error.downcast::<Problems>() {
+        Ok(problems) => {
+            let _ = write!(io::stderr(), "{problems}");
+            ExitCode::from(WRONG_SETTINGS)
+        }
         Err(error) => {
-            // Nobody is left to tell if stderr is closed.
             let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
@@ -49,13 +52,31 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    log::init()?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow!("another TLS provider is installed"))?;
-    let runtime = Runtime::new().context("could not start the asynchronous runtime")?;
     match cli.command {
+        Command::Serve(flags) => {
+            let config = Config::load(&sources(flags))?;
+            log::init(config.log_format)?;
+            block_on(serve::run(config))
+        }
         #[cfg(feature = "demo")]
-        Command::Demo(options) => runtime.block_on(demo::run(options)),
+        Command::Demo(options) => {
+            log::init(log::Format::Text)?;
+            block_on(demo::run(*options))
+        }
+        Command::Config(ConfigCommand::Check(flags)) => inspect::check(&sources(flags)),
+        Command::Config(ConfigCommand::Print(flags)) => inspect::print(&sources(flags)),
+        Command::Config(ConfigCommand::Reference) => inspect::reference(),
+        Command::Keys(KeysCommand::Generate) => inspect::generate_keys(),
     }
+}
+
+fn sources(flags: SettingFlags) -> Sources {
+    flags.into_sources(env::vars_os().collect())
+}
+
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    Runtime::new().context("could not start the asynchronous runtime")?.block_on(future)
 }

@@ -1,8 +1,7 @@
-use std::time::Duration;
-
 use clap::CommandFactory;
 
 use super::*;
+use crate::config::setting::{CONFIG, Name};
 
 #[test]
 fn the_definition_is_sound() {
@@ -13,26 +12,81 @@ fn the_definition_is_sound() {
 fn help_fits_80_columns() {
     let mut command = Cli::command();
     command.build();
-    let mut pages = vec![command.render_help(), command.render_long_help()];
-    for subcommand in command.get_subcommands_mut() {
-        pages.push(subcommand.render_help());
-        pages.push(subcommand.render_long_help());
-    }
-    for page in pages {
+    check_width(&mut command);
+}
+
+fn check_width(command: &mut clap::Command) {
+    for page in [command.render_help(), command.render_long_help()] {
         for line in page.to_string().lines() {
             assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
         }
+    }
+    command.get_subcommands_mut().for_each(check_width);
+}
+
+fn serve(arguments: &[&str]) -> crate::config::Sources {
+    let all = ["oidc-proxy", "serve"].iter().chain(arguments);
+    match Cli::try_parse_from(all).unwrap().command {
+        Command::Serve(flags) => flags.into_sources(Vec::new()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn flags_are_taken_as_they_are() {
+    let flags = serve(&[
+        "--allow-any-user",
+        "--production=false",
+        "--allow-group",
+        "a b",
+        "--allow-group=c",
+        "--listen=first",
+        "--listen=last",
+        "--client-secret-file=/x",
+    ])
+    .flags;
+    let value = |name| -> Vec<&str> { flags[name].iter().map(|value| value.as_str()).collect() };
+    assert_eq!(value("allow-any-user"), ["true"]);
+    assert_eq!(value("production"), ["false"]);
+    assert_eq!(value("allow-group"), ["a b", "c"]);
+    assert_eq!(value("listen"), ["last"]);
+    assert_eq!(value("client-secret-file"), ["/x"]);
+    assert_eq!(flags.len(), 5);
+}
+
+#[test]
+fn secrets_among_the_flags_are_not_shown() {
+    let arguments = ["oidc-proxy", "serve", "--client-secret", "hush"];
+    let cli = Cli::try_parse_from(arguments).unwrap();
+    assert!(!format!("{cli:?}").contains("hush"), "{cli:?}");
+}
+
+#[test]
+fn every_setting_is_in_the_help_with_its_variable() {
+    let mut command = Cli::command();
+    let help = command.find_subcommand_mut("serve").unwrap().render_long_help().to_string();
+    for name in Name::all().chain([CONFIG.own_name()]) {
+        assert!(
+            help.contains(&format!("{} <", name.flag()))
+                || help.contains(&format!("{}[", name.flag())),
+            "{help}"
+        );
+        assert!(help.contains(&format!("[env: {}]", name.environment())), "{help}");
     }
 }
 
 #[cfg(feature = "demo")]
 mod demo {
+    use std::time::Duration;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> DemoOptions {
         let all = ["oidc-proxy", "demo"].iter().chain(arguments);
-        let Command::Demo(options) = Cli::try_parse_from(all).unwrap().command;
-        options
+        match Cli::try_parse_from(all).unwrap().command {
+            Command::Demo(options) => *options,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -93,3 +93,16 @@ fn a_temporary_directory_ends_with_its_user() {
     directory.close().unwrap();
     assert!(!path.exists());
 }
+
+#[test]
+fn databases_of_one_directory_have_keys_of_their_own() {
+    let parent = tempfile::tempdir().unwrap();
+    let [one, other] =
+        ["one.sqlite", "other.sqlite"].map(|name| DataDir::beside(&parent.path().join(name)));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!(one.state_file().unwrap(), parent.path().join("one.sqlite"));
+    assert_ne!(ids(&one.signing_keys().unwrap()), ids(&other.signing_keys().unwrap()));
+    assert!(parent.path().join("one.sqlite.signing-keys").is_file());
+    let again = DataDir::beside(&parent.path().join("one.sqlite")).unwrap_err();
+    assert!(again.to_string().ends_with("is in use by another oidc-proxy"), "{again}");
+}

@@ -21,13 +21,32 @@ const POLL: Duration = Duration::from_millis(10);
 fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_oidc-proxy"));
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
+    // Settings of whoever runs the tests are not ours.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OIDC_PROXY_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
 /// Runs what is expected to end by itself.
 pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
-    let mut child =
-        command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    run_in(&[], arguments)
+}
+
+/// The same with some environment variables.
+pub(crate) fn run_in<S: AsRef<OsStr>>(
+    environment: &[(&str, &str)],
+    arguments: impl IntoIterator<Item = S>,
+) -> Output {
+    let mut command = command(arguments);
+    let mut child = command
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     if wait(&mut child).is_none() {
         child.kill().unwrap();
         panic!("it went on: {:?}", child.wait_with_output().unwrap());
@@ -135,6 +154,68 @@ impl Demo {
 }
 
 impl Drop for Demo {
+    fn drop(&mut self) {
+        // It is over already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `serve` that logs as text and said that it is ready.
+pub(crate) struct Serve {
+    child: Child,
+    lines: Receiver<String>,
+    /// What it logged so far.
+    pub(crate) log: String,
+}
+
+impl Serve {
+    pub(crate) fn start<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        let mut child = command(["serve", "--log-format=text"])
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut serve = Self { child, lines, log: String::new() };
+        serve.wait_for(" is ready on ");
+        serve
+    }
+
+    /// Reads the log until a line has `text` in it.
+    pub(crate) fn wait_for(&mut self, text: &str) {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("no {text:?} in\n{}", self.log);
+            };
+            self.log.push_str(&line);
+            self.log.push('\n');
+            if line.contains(text) {
+                return;
+            }
+        }
+    }
+
+    /// Asks it to stop; returns how it ended and all that it logged.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        let status = wait(&mut self.child).expect("it ends");
+        self.log.extend(self.lines.iter().map(|line| line + "\n"));
+        (status.code(), std::mem::take(&mut self.log))
+    }
+}
+
+impl Drop for Serve {
     fn drop(&mut self) {
         // It is over already unless the test failed.
         let _ = self.child.kill();

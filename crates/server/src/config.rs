@@ -1,0 +1,95 @@
+//! The configuration of `serve`: flag over environment over TOML file.
+//!
+//! One table, [`setting::SETTINGS`], names every setting. The command line, the look-up in the
+//! environment and in the file, the complaints, `config print` and the reference in
+//! `docs/configuration.md` all follow from it.
+
+mod access;
+mod check;
+mod given;
+mod print;
+mod problem;
+pub(crate) mod setting;
+mod storage;
+
+use std::net::SocketAddr;
+
+use jwt_issuer::KeyRing;
+use kv_storage::Fernet;
+use oidc_proxy::{ClientAuthMethod, Lifetimes};
+use secrecy::SecretString;
+
+pub(crate) use self::{
+    access::Access,
+    given::{Given, Sources},
+    print::{effective, reference},
+    problem::Problems,
+    storage::Storage,
+};
+use crate::log;
+
+/// Everything that `serve` needs to know, checked.
+#[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the config URL is what the setting is called")]
+pub(crate) struct Config {
+    pub(crate) config_url: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: Option<SecretString>,
+    pub(crate) token_endpoint_auth_method: Option<ClientAuthMethod>,
+    pub(crate) audience: Option<String>,
+    pub(crate) provider_scopes: Vec<String>,
+    pub(crate) extra_authorize_params: Vec<(String, String)>,
+    pub(crate) base_url: String,
+    pub(crate) listen: Listen,
+    pub(crate) mcp_path: String,
+    pub(crate) redirect_path: String,
+    pub(crate) required_scopes: Vec<String>,
+    pub(crate) access: Access,
+    pub(crate) backend: String,
+    /// Whether the backend is told who asks.
+    pub(crate) identity_headers: bool,
+    pub(crate) storage: Storage,
+    /// What encrypts the storage, if it was given.
+    pub(crate) storage_keys: Option<Fernet>,
+    /// What signs and seals, if it was given.
+    pub(crate) signing_keys: Option<KeyRing>,
+    pub(crate) log_format: log::Format,
+    pub(crate) lifetimes: Lifetimes,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// `localhost:PORT`: every loopback address.
+    Loopback(u16),
+    /// One address.
+    At(SocketAddr),
+}
+
+impl Listen {
+    /// Whether nobody but this machine can connect.
+    pub(crate) fn is_loopback(self) -> bool {
+        match self {
+            Self::Loopback(_) => true,
+            Self::At(address) => address.ip().is_loopback(),
+        }
+    }
+}
+
+impl Config {
+    /// Collects and checks all settings.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong or missing, at once.
+    pub(crate) fn load(sources: &Sources) -> Result<Self, Problems> {
+        let (given, problems) = Given::collect(sources);
+        if !given.is_complete {
+            return Err(problems);
+        }
+        check::check(&given, problems)
+    }
+}
+
+#[cfg(test)]
+mod tests;

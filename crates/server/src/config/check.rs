@@ -1,0 +1,358 @@
+//! From what was given to a configuration: every complaint is collected, none ends the reading.
+
+mod lifetimes;
+mod reader;
+
+use std::net::SocketAddr;
+
+use anyhow::Error;
+use forwarder::Forwarder;
+use jwt_issuer::{KeyRing, MasterKey};
+use kv_storage::{Fernet, Memory};
+use oidc_proxy::{AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
+
+#[cfg(test)]
+pub(super) use self::lifetimes::LIFETIMES;
+use self::reader::Reader;
+pub(super) use self::reader::items;
+use super::{
+    Config, Given, Listen, Problems, Storage,
+    access::{self, Access},
+    setting::{
+        ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP, AUDIENCE,
+        BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
+        EXTRA_AUTHORIZE_PARAMS, IDENTITY, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH,
+        PRODUCTION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, STORAGE,
+        STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD,
+    },
+};
+use crate::log;
+
+/// Stands in for settings that are not on trial.
+const GOOD_CONFIG_URL: &str = "https://provider.example";
+
+/// Checks everything; what was found wrong before is reported along.
+pub(super) fn check(given: &Given, problems: Problems) -> Result<Config, Problems> {
+    let mut reader = Reader::new(given, problems);
+    let config = read(&mut reader);
+    let problems = reader.into_problems();
+    let Some(config) = config.filter(|_| problems.is_empty()) else { return Err(problems) };
+    // Each setting is good by itself; whether all go together is seen here.
+    match build(with_stand_ins(config.proxy())) {
+        Ok(()) => Ok(config),
+        Err(why) => {
+            let mut problems = problems;
+            problems.add(format!("these settings do not go together: {why}"));
+            Err(problems)
+        }
+    }
+}
+
+/// `None` if something is missing; the reader knows why.
+fn read(reader: &mut Reader<'_>) -> Option<Config> {
+    let config_url = reader.parsed(&CONFIG_URL, config_url);
+    let client_id = reader.text(&CLIENT_ID);
+    let client_secret = reader.secret(&CLIENT_SECRET);
+    let token_endpoint_auth_method = reader.parsed(&TOKEN_ENDPOINT_AUTH_METHOD, auth_method);
+    let audience = reader.text(&AUDIENCE);
+    let provider_scopes = reader.list(&PROVIDER_SCOPES);
+    let extra_authorize_params = reader.each(&EXTRA_AUTHORIZE_PARAMS, Vec::new(), param);
+    let base_url = reader.parsed(&BASE_URL, base_url);
+    let listen = reader.parsed(&LISTEN, listen);
+    let mcp_path = reader.parsed(&MCP_PATH, mcp_path);
+    let redirect_path =
+        reader.parsed(&REDIRECT_PATH, |path| redirect_path(path, mcp_path.as_deref()));
+    let required_scopes = reader.list(&REQUIRED_SCOPES);
+    let access = access(reader, config_url.as_deref().unwrap_or_default());
+    let backend = reader.parsed(&BACKEND, backend);
+    let identity_headers = identity(reader);
+    let storage = storage(reader);
+    let storage_keys = reader.keys(&STORAGE_ENCRYPTION_KEY, |keys| {
+        Fernet::new(keys).map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
+    });
+    let signing_keys = reader.keys(&JWT_SIGNING_KEY, signing_keys);
+    let log_format = match reader.parsed(&LOG_FORMAT, log::Format::parse) {
+        Some(format) => format,
+        None => log::Format::by_terminal(),
+    };
+    production(reader, base_url.as_deref(), storage.as_ref());
+    let lifetimes = lifetimes::read(reader);
+
+    Some(Config {
+        config_url: config_url?,
+        client_id: client_id?,
+        client_secret,
+        token_endpoint_auth_method,
+        audience,
+        provider_scopes,
+        extra_authorize_params,
+        base_url: base_url?,
+        listen: listen?,
+        mcp_path: mcp_path?,
+        redirect_path: redirect_path?,
+        required_scopes,
+        access,
+        backend: backend?,
+        identity_headers,
+        storage: storage?,
+        storage_keys,
+        signing_keys,
+        log_format,
+        lifetimes,
+    })
+}
+
+impl Config {
+    /// Whether the base URL is good on this machine only.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        is_loopback(&self.base_url)
+    }
+
+    /// The proxy as configured; storage and signing keys are still to come.
+    pub(crate) fn proxy(&self) -> OidcProxyBuilder {
+        let mut builder = OidcProxy::builder(&self.config_url)
+            .client_id(&self.client_id)
+            .base_url(&self.base_url)
+            .resource(&self.mcp_path)
+            .redirect_path(&self.redirect_path)
+            .required_scopes(&self.required_scopes)
+            .extra_authorize_params(self.extra_authorize_params.clone())
+            .access(self.access.policy.clone())
+            .lifetimes(self.lifetimes.clone());
+        if let Some(secret) = &self.client_secret {
+            builder = builder.client_secret(secret.clone());
+        }
+        if let Some(method) = self.token_endpoint_auth_method {
+            builder = builder.token_endpoint_auth_method(method);
+        }
+        if let Some(audience) = &self.audience {
+            builder = builder.audience(audience);
+        }
+        if !self.provider_scopes.is_empty() {
+            builder = builder.scopes(&self.provider_scopes);
+        }
+        builder
+    }
+}
+
+/// The crates know best what they accept, so they are asked, one setting at a time.
+fn trial(config_url: &str) -> OidcProxyBuilder {
+    let builder = OidcProxy::builder(config_url)
+        .client_id("trial")
+        .base_url("http://localhost")
+        .access(AccessPolicy::any_user());
+    with_stand_ins(builder)
+}
+
+fn with_stand_ins(builder: OidcProxyBuilder) -> OidcProxyBuilder {
+    builder.storage(Memory::new()).signing_keys(KeyRing::new(MasterKey::generate()))
+}
+
+fn build(builder: OidcProxyBuilder) -> Result<(), String> {
+    builder.build().map(drop).map_err(|error| format!("{:#}", Error::from(error)))
+}
+
+fn config_url(text: &str) -> Result<String, String> {
+    no_password(text)?;
+    match trial(text).build() {
+        Ok(_) => Ok(text.to_owned()),
+        // What the builder says about it is for programmers.
+        Err(error) => Err(Error::from(error).root_cause().to_string()),
+    }
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    no_password(text)?;
+    build(trial(GOOD_CONFIG_URL).base_url(text)).map(|()| text.to_owned())
+}
+
+fn mcp_path(text: &str) -> Result<String, String> {
+    build(trial(GOOD_CONFIG_URL).resource(text)).map(|()| text.to_owned())
+}
+
+/// The callback must not be where another endpoint is, or a resource.
+fn redirect_path(text: &str, mcp_path: Option<&str>) -> Result<String, String> {
+    build(trial(GOOD_CONFIG_URL).redirect_path(text))?;
+    let below = mcp_path.and_then(|mcp| text.strip_prefix(mcp.trim_end_matches('/')));
+    let in_mcp = mcp_path != Some("/")
+        && below.is_some_and(|rest| matches!(rest.chars().next(), None | Some('/')));
+    if in_mcp {
+        return Err(format!("`{text}` lies in the MCP endpoint, where the provider cannot return"));
+    }
+    build(trial(GOOD_CONFIG_URL).resource(text))
+        .map(|()| text.to_owned())
+        .map_err(|_| format!("`{text}` is taken by another endpoint of this server"))
+}
+
+fn backend(text: &str) -> Result<String, String> {
+    no_password(text)?;
+    Forwarder::builder(text)
+        .build()
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{:#}", Error::from(error)))
+}
+
+/// URLs are logged and shown.
+fn no_password(text: &str) -> Result<(), String> {
+    match Url::parse(text) {
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Err("the URL must not contain a user name or password".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn auth_method(text: &str) -> Result<ClientAuthMethod, String> {
+    [
+        ClientAuthMethod::ClientSecretBasic,
+        ClientAuthMethod::ClientSecretPost,
+        ClientAuthMethod::None,
+    ]
+    .into_iter()
+    .find(|method| method.as_str() == text)
+    .ok_or_else(|| format!("{text:?} is none of client_secret_basic, client_secret_post, none"))
+}
+
+fn param(mut params: Vec<(String, String)>, text: &str) -> Result<Vec<(String, String)>, String> {
+    let (name, value) = access::pair(text)?;
+    params.push((name.to_owned(), value.to_owned()));
+    build(trial(GOOD_CONFIG_URL).extra_authorize_params(params.clone())).map(|()| params)
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    let localhost = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+    if let Some(port) = localhost {
+        return Ok(Listen::Loopback(port));
+    }
+    text.parse::<SocketAddr>().map(Listen::At).map_err(|_| {
+        format!(
+            "{text:?} is not an address and a port like 127.0.0.1:8000, [::]:8000 or \
+             localhost:8000"
+        )
+    })
+}
+
+fn access(reader: &mut Reader<'_>, config_url: &str) -> Access {
+    let mut access = Access::nobody();
+    access = reader.each(&ALLOW_EMAIL, access, Access::email);
+    access = reader.each(&ALLOW_EMAIL_DOMAIN, access, Access::email_domain);
+    access = reader.each(&ALLOW_GROUP, access, |access, group| Ok(access.group(group)));
+    access = reader.each(&ALLOW_CLAIM, access, Access::claim);
+    let rules = [&ALLOW_EMAIL, &ALLOW_EMAIL_DOMAIN, &ALLOW_GROUP, &ALLOW_CLAIM];
+    let ruled = rules.into_iter().find(|setting| reader.has_items(setting));
+    match (reader.switch(&ALLOW_ANY_USER), ruled) {
+        (Some(true), None) => Access::any_user(config_url),
+        (Some(true), Some(rule)) => {
+            let why = format!(
+                "it lets in everybody, so that {} has no effect; give one of them",
+                rule.own_name()
+            );
+            reader.wrong(&ALLOW_ANY_USER, why);
+            access
+        }
+        (Some(false), None) => {
+            let flags = rules.map(|setting| setting.own_name().to_string()).join(", ");
+            reader.problem(format!(
+                "nobody could log in: give {flags}, or {} for everybody whom the provider lets in",
+                ALLOW_ANY_USER.own_name()
+            ));
+            access
+        }
+        _ => access,
+    }
+}
+
+fn identity(reader: &mut Reader<'_>) -> bool {
+    let ways = reader.list(&IDENTITY);
+    for way in &ways {
+        match way.as_str() {
+            "headers" | "none" => {}
+            "assertion" | "provider-token" => {
+                reader.wrong(
+                    &IDENTITY,
+                    format!("{way} is not in this version; it has headers and none"),
+                );
+            }
+            _ => reader.wrong(&IDENTITY, format!("{way:?} is neither headers nor none")),
+        }
+    }
+    if ways.is_empty() {
+        reader.wrong(&IDENTITY, "it names no way; none is said as none");
+    }
+    let has = |wanted| ways.iter().any(|way| way == wanted);
+    if has("none") && ways.iter().any(|way| way != "none") {
+        reader.wrong(&IDENTITY, "none goes with nothing else");
+    }
+    has("headers")
+}
+
+fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
+    if reader.is_given(&STORAGE) {
+        return reader.parsed(&STORAGE, Storage::parse);
+    }
+    match Storage::platform() {
+        Ok(storage) => Some(storage),
+        Err(why) => {
+            reader.wrong(&STORAGE, why);
+            None
+        }
+    }
+}
+
+fn signing_keys(keys: &[SecretString]) -> Result<KeyRing, String> {
+    let mut ring: Option<KeyRing> = None;
+    for (index, key) in keys.iter().enumerate() {
+        let key = MasterKey::from_base64url(key).map_err(|error| {
+            format!("key {}: {error}; `oidc-proxy keys generate` makes one", index + 1)
+        })?;
+        ring = Some(match ring {
+            None => KeyRing::new(key),
+            Some(ring) => ring.with_older(key),
+        });
+    }
+    ring.ok_or_else(|| "it holds no key".to_owned())
+}
+
+/// What is good for trying out only is refused where strangers can reach us (D8).
+fn production(reader: &mut Reader<'_>, base_url: Option<&str>, storage: Option<&Storage>) {
+    let implied = base_url.is_some_and(|url| !is_loopback(url));
+    let given = reader.switch(&PRODUCTION);
+    if given == Some(false) && implied {
+        let why = format!("false is for a {} on loopback only", BASE_URL.own_name().flag());
+        reader.wrong(&PRODUCTION, why);
+    }
+    let insisted = reader.switch(&DANGER_MEMORY_STORAGE) == Some(true);
+    if (implied || given == Some(true)) && storage == Some(&Storage::Memory) && !insisted {
+        let flag = DANGER_MEMORY_STORAGE.own_name().flag();
+        reader.wrong(
+            &STORAGE,
+            format!(
+                "in production memory: logs everybody out at every restart; use sqlite:///path, \
+                 or insist with {flag}"
+            ),
+        );
+    }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// A secret that is a list of keys: one a line or separated by commas, `#` begins a note.
+fn key_list(text: &SecretString) -> Vec<SecretString> {
+    text.expose_secret()
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .flat_map(|line| line.split([' ', '\t', ',']))
+        .filter(|key| !key.is_empty())
+        .map(SecretString::from)
+        .collect()
+}

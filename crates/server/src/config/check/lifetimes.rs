@@ -1,0 +1,76 @@
+//! How long everything lives (D15).
+
+use std::time::Duration;
+
+use oidc_proxy::Lifetimes;
+
+use super::{
+    super::setting::{
+        ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CODE_MEMORY, CONSENT_LIFETIME,
+        OUTAGE_ACCESS_TOKEN_LIFETIME, PROVIDER_CALL, PROVIDER_OUTAGE_TOLERANCE,
+        PROVIDER_REFRESH_MARGIN, REFRESH_ABSOLUTE_LIFETIME, REFRESH_GRACE, REFRESH_IDLE_LIFETIME,
+        REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME, STREAM_CHECK, Setting,
+        TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
+    },
+    GOOD_CONFIG_URL, build,
+    reader::Reader,
+    trial,
+};
+use crate::cli::duration;
+
+/// Where the lifetime goes that a setting gives.
+type Place = fn(&mut Lifetimes) -> &mut Duration;
+
+pub(in super::super) const LIFETIMES: [(Setting, Place); 17] = [
+    (CONSENT_LIFETIME, |all| &mut all.consent),
+    (TRANSACTION_LIFETIME, |all| &mut all.transaction),
+    (CODE_LIFETIME, |all| &mut all.code),
+    (CODE_MEMORY, |all| &mut all.code_memory),
+    (ACCESS_TOKEN_LIFETIME, |all| &mut all.access_token),
+    (OUTAGE_ACCESS_TOKEN_LIFETIME, |all| &mut all.outage_access_token),
+    (REFRESH_IDLE_LIFETIME, |all| &mut all.refresh_idle),
+    (REFRESH_ABSOLUTE_LIFETIME, |all| &mut all.refresh_absolute),
+    (SESSION_WITHOUT_REFRESH_LIFETIME, |all| &mut all.session_without_refresh),
+    (REFRESH_GRACE, |all| &mut all.refresh_grace),
+    (REVOCATION_DELAY, |all| &mut all.revocation_delay),
+    (STREAM_CHECK, |all| &mut all.stream_check),
+    (PROVIDER_REFRESH_MARGIN, |all| &mut all.provider_refresh_margin),
+    (PROVIDER_CALL, |all| &mut all.provider_call),
+    (PROVIDER_OUTAGE_TOLERANCE, |all| &mut all.provider_outage_tolerance),
+    (UNUSED_CLIENT_LIFETIME, |all| &mut all.unused_client),
+    (USED_CLIENT_LIFETIME, |all| &mut all.used_client),
+];
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Lifetimes {
+    let mut lifetimes = Lifetimes::default();
+    for (setting, place) in &LIFETIMES {
+        if !reader.is_given(setting) {
+            continue;
+        }
+        let lifetime = reader.parsed(setting, |text| {
+            let lifetime = duration::parse(text).map_err(|why| format!("{text:?}: {why}"))?;
+            in_bounds(lifetime, *place).map(|()| lifetime)
+        });
+        if let Some(lifetime) = lifetime {
+            *place(&mut lifetimes) = lifetime;
+        }
+    }
+    if lifetimes.code_memory < lifetimes.code {
+        let why = format!("it must not be shorter than {}", CODE_LIFETIME.own_name());
+        reader.wrong(&CODE_MEMORY, why);
+    }
+    lifetimes
+}
+
+/// The longest that is accepted for anything.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// Asks the authorization server about this one lifetime among others that go with it.
+fn in_bounds(lifetime: Duration, place: Place) -> Result<(), String> {
+    let mut lifetimes = Lifetimes::default();
+    // A code must be remembered for as long as it lives: that pair is judged together, later.
+    lifetimes.code = lifetimes.code.min(lifetime).max(Duration::from_secs(1));
+    lifetimes.code_memory = lifetimes.code_memory.max(lifetime).min(LONGEST);
+    *place(&mut lifetimes) = lifetime;
+    build(trial(GOOD_CONFIG_URL).lifetimes(lifetimes))
+}

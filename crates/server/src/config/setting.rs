@@ -1,0 +1,280 @@
+//! The table of settings.
+
+use std::fmt;
+
+use self::{
+    Fallback::{Is, Means, Required},
+    Kind::{List, Phrases, Secret, Switch, Text},
+};
+
+/// What every environment variable of ours begins with.
+pub(crate) const ENVIRONMENT_PREFIX: &str = "OIDC_PROXY_";
+
+/// One setting: everything else about it follows from this.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The flag without its dashes; the other names are spelled after it.
+    pub(crate) name: &'static str,
+    pub(crate) group: Group,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    /// What it is, as a noun phrase of one line.
+    pub(crate) help: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) fallback: Fallback,
+}
+
+/// What the value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One text.
+    Text,
+    /// Texts, separated by spaces or commas, or a TOML or JSON array.
+    List,
+    /// Texts in which spaces may occur, separated by commas, or a TOML or JSON array.
+    Phrases,
+    /// True or false.
+    Switch,
+    /// A text that is never shown; it can be read from the file that this second name gives.
+    Secret {
+        /// The name of the setting for the file.
+        file: &'static str,
+    },
+}
+
+/// What holds if nothing is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// Nothing does: it must be given.
+    Required,
+    /// This value.
+    Is(&'static str),
+    /// No value, which means this.
+    Means(&'static str),
+}
+
+/// Under which heading the help shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Provider,
+    Clients,
+    Access,
+    Backend,
+    Keeping,
+    Operation,
+    Lifetimes,
+}
+
+impl Group {
+    /// All, in the order of the table.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Provider,
+        Self::Clients,
+        Self::Access,
+        Self::Backend,
+        Self::Keeping,
+        Self::Operation,
+        Self::Lifetimes,
+    ];
+
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Provider => "The provider",
+            Self::Clients => "Towards clients",
+            Self::Access => "Who may log in",
+            Self::Backend => "The MCP server behind",
+            Self::Keeping => "Storage and keys",
+            Self::Operation => "Operation",
+            Self::Lifetimes => "Lifetimes",
+        }
+    }
+}
+
+/// The file with settings; it cannot be named in itself.
+pub(crate) const CONFIG: Setting = Setting {
+    name: "config",
+    group: Group::Operation,
+    value: "FILE",
+    help: "TOML file with settings; flags and the environment win over it",
+    kind: Text,
+    fallback: Means("no file"),
+};
+
+macro_rules! settings {
+    ($($constant:ident = $name:literal, $group:ident, $kind:expr, $value:literal, $default:expr,
+        $help:literal;)*) => {
+        $(
+            pub(crate) const $constant: Setting = Setting {
+                name: $name,
+                group: Group::$group,
+                value: $value,
+                help: $help,
+                kind: $kind,
+                fallback: $default,
+            };
+        )*
+
+        /// Every setting that a file may hold, in the order in which people read them.
+        pub(crate) static SETTINGS: &[Setting] = &[$($constant),*];
+    };
+}
+
+settings! {
+    CONFIG_URL = "config-url", Provider, Text, "URL", Required,
+        "the provider's discovery URL, or its issuer";
+    CLIENT_ID = "client-id", Provider, Text, "ID", Required,
+        "the id of your application at the provider";
+    CLIENT_SECRET = "client-secret", Provider, Secret { file: "client-secret-file" }, "SECRET",
+        Means("a public client"), "its secret";
+    TOKEN_ENDPOINT_AUTH_METHOD = "token-endpoint-auth-method", Provider, Text, "METHOD",
+        Means("what the provider advertises"),
+        "client_secret_basic, client_secret_post or none";
+    AUDIENCE = "audience", Provider, Text, "AUDIENCE", Means("none"),
+        "an audience to ask the provider for (Auth0)";
+    PROVIDER_SCOPES = "provider-scopes", Provider, List, "SCOPES",
+        Means("openid profile email, as far as the provider knows them"),
+        "what to ask the provider for, often with offline_access";
+    EXTRA_AUTHORIZE_PARAMS = "extra-authorize-params", Provider, Phrases, "NAME=VALUE",
+        Means("none"), "more parameters of the request to the provider";
+    BASE_URL = "base-url", Clients, Text, "URL", Required,
+        "the URL under which clients reach this server";
+    LISTEN = "listen", Clients, Text, "ADDRESS:PORT", Is("127.0.0.1:8000"),
+        "where to listen";
+    MCP_PATH = "mcp-path", Clients, Text, "PATH", Is("/mcp"),
+        "where the MCP endpoint is, under the base URL";
+    REDIRECT_PATH = "redirect-path", Clients, Text, "PATH", Is("/auth/callback"),
+        "where the provider returns, under the base URL";
+    REQUIRED_SCOPES = "required-scopes", Clients, List, "SCOPES", Is("openid"),
+        "what a client's token needs at the MCP endpoint";
+    ALLOW_EMAIL = "allow-email", Access, List, "ADDRESS", Means("no such rule"),
+        "people with these e-mail addresses, verified by the provider";
+    ALLOW_EMAIL_DOMAIN = "allow-email-domain", Access, List, "DOMAIN", Means("no such rule"),
+        "people with a verified address in exactly these domains";
+    ALLOW_GROUP = "allow-group", Access, Phrases, "GROUP", Means("no such rule"),
+        "people whose claim `groups` names one of these";
+    ALLOW_CLAIM = "allow-claim", Access, Phrases, "NAME=VALUE", Means("no such rule"),
+        "people with one of these claims";
+    ALLOW_ANY_USER = "allow-any-user", Access, Switch, "true|false", Is("false"),
+        "everybody whom the provider lets log in";
+    BACKEND = "backend", Backend, Text, "URL", Required,
+        "the full URL of the MCP endpoint behind";
+    IDENTITY = "identity", Backend, List, "WAY", Is("headers"),
+        "how the backend is told who asks: headers or none";
+    STORAGE = "storage", Keeping, Text, "URL", Means("SQLite in the platform's data directory"),
+        "sqlite:///path or memory:";
+    STORAGE_ENCRYPTION_KEY = "storage-encryption-key", Keeping,
+        Secret { file: "storage-encryption-key-file" }, "KEYS",
+        Means("made once and kept beside the database"),
+        "Fernet keys that encrypt the storage, newest first";
+    JWT_SIGNING_KEY = "jwt-signing-key", Keeping, Secret { file: "jwt-signing-key-file" }, "KEYS",
+        Means("made once and kept beside the database"),
+        "keys that sign tokens, base64url, newest first";
+    LOG_FORMAT = "log-format", Operation, Text, "FORMAT",
+        Means("text on a terminal, else json"), "text or json";
+    PRODUCTION = "production", Operation, Switch, "true|false",
+        Means("true if the base URL is not on loopback"),
+        "refuse what is good for trying out only";
+    DANGER_MEMORY_STORAGE = "danger-memory-storage", Operation, Switch, "true|false", Is("false"),
+        "allow storage that a restart empties, in production";
+    CONSENT_LIFETIME = "consent-lifetime", Lifetimes, Text, "TIME", Is("15m"),
+        "how long a consent page may be answered";
+    TRANSACTION_LIFETIME = "transaction-lifetime", Lifetimes, Text, "TIME", Is("15m"),
+        "from approval to the provider's answer";
+    CODE_LIFETIME = "code-lifetime", Lifetimes, Text, "TIME", Is("5m"),
+        "how long a code may be redeemed";
+    CODE_MEMORY = "code-memory", Lifetimes, Text, "TIME", Is("24h"),
+        "how long a redeemed code is remembered";
+    ACCESS_TOKEN_LIFETIME = "access-token-lifetime", Lifetimes, Text, "TIME", Is("1h"),
+        "how long an access token lives";
+    OUTAGE_ACCESS_TOKEN_LIFETIME = "outage-access-token-lifetime", Lifetimes, Text, "TIME",
+        Is("5m"), "the same while the provider cannot be asked";
+    REFRESH_IDLE_LIFETIME = "refresh-idle-lifetime", Lifetimes, Text, "TIME", Is("30d"),
+        "when an unused session ends";
+    REFRESH_ABSOLUTE_LIFETIME = "refresh-absolute-lifetime", Lifetimes, Text, "TIME", Is("90d"),
+        "when every session ends";
+    SESSION_WITHOUT_REFRESH_LIFETIME = "session-without-refresh-lifetime", Lifetimes, Text,
+        "TIME", Is("8h"), "when a session ends that the provider does not renew";
+    REFRESH_GRACE = "refresh-grace", Lifetimes, Text, "TIME", Is("2m"),
+        "how long a rotated refresh token leads to its successor";
+    REVOCATION_DELAY = "revocation-delay", Lifetimes, Text, "TIME", Is("1s"),
+        "how long a revoked access token may still be believed";
+    STREAM_CHECK = "stream-check", Lifetimes, Text, "TIME", Is("5s"),
+        "how often the sessions of open streams are checked";
+    PROVIDER_REFRESH_MARGIN = "provider-refresh-margin", Lifetimes, Text, "TIME", Is("1m"),
+        "how long before its end the provider's token is renewed";
+    PROVIDER_CALL = "provider-call", Lifetimes, Text, "TIME", Is("10s"),
+        "how long one call to the provider may take";
+    PROVIDER_OUTAGE_TOLERANCE = "provider-outage-tolerance", Lifetimes, Text, "TIME", Is("1h"),
+        "how long sessions outlive a provider that is down";
+    UNUSED_CLIENT_LIFETIME = "unused-client-lifetime", Lifetimes, Text, "TIME", Is("30d"),
+        "when a client is forgotten that nobody logged in with";
+    USED_CLIENT_LIFETIME = "used-client-lifetime", Lifetimes, Text, "TIME", Is("90d"),
+        "when any other client is forgotten";
+}
+
+impl Setting {
+    /// The names under which it can be given: its own and, for a secret, that of the file.
+    pub(crate) fn names(&self) -> impl Iterator<Item = Name> + use<> {
+        let file = match self.kind {
+            Secret { file } => Some(Name(file)),
+            _ => None,
+        };
+        [Name(self.name)].into_iter().chain(file)
+    }
+
+    /// Its own name.
+    pub(crate) fn own_name(&self) -> Name {
+        Name(self.name)
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.kind, Secret { .. })
+    }
+}
+
+/// One name and its three spellings; shown with all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Name(pub(crate) &'static str);
+
+impl Name {
+    /// `--base-url`
+    pub(crate) fn flag(self) -> String {
+        format!("--{}", self.0)
+    }
+
+    /// `OIDC_PROXY_BASE_URL`
+    pub(crate) fn environment(self) -> String {
+        format!("{ENVIRONMENT_PREFIX}{}", self.toml().to_ascii_uppercase())
+    }
+
+    /// `base_url`
+    pub(crate) fn toml(self) -> String {
+        self.0.replace('-', "_")
+    }
+
+    /// All that a file may hold.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        SETTINGS.iter().flat_map(Setting::names)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == CONFIG.own_name() {
+            return write!(f, "{} (environment {})", self.flag(), self.environment());
+        }
+        let (flag, environment, toml) = (self.flag(), self.environment(), self.toml());
+        write!(f, "{flag} (environment {environment}, TOML {toml})")
+    }
+}
+
+/// The known name that looks most like `unknown`.
+pub(crate) fn nearest(unknown: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let unknown = unknown.to_lowercase();
+    let likeness =
+        |name: &String| strsim::normalized_damerau_levenshtein(&unknown, &name.to_lowercase());
+    known
+        .map(|name| (likeness(&name), name))
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}

@@ -1,0 +1,106 @@
+//! Where the state rests.
+
+use std::{fmt, path::PathBuf};
+
+use etcetera::BaseStrategy;
+use url::Url;
+
+/// Our directory in the platform's data directory, and the database in it.
+const DIRECTORY: &str = "oidc-proxy";
+const DATABASE: &str = "state.sqlite";
+
+/// The storage that was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// Nothing is kept.
+    Memory,
+    /// A database file.
+    Sqlite(PathBuf),
+}
+
+impl Storage {
+    /// Understands the URL of a storage; the complaint repeats nothing but its scheme.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some("memory") if text.len() == "memory:".len() => Ok(Self::Memory),
+            Some("memory") => Err("nothing can stand behind memory:".to_owned()),
+            Some("sqlite") => sqlite(text).map(Self::Sqlite).ok_or_else(|| {
+                "a database is named by its absolute path and nothing more, as in \
+                 sqlite:///var/lib/oidc-proxy/state.sqlite"
+                    .to_owned()
+            }),
+            Some(other @ ("redis" | "rediss" | "postgres" | "postgresql" | "disk" | "file")) => {
+                Err(format!(
+                    "this version has no {other}: storage; it has sqlite:///path and memory:"
+                ))
+            }
+            _ => Err("it is neither sqlite:///path nor memory:".to_owned()),
+        }
+    }
+
+    /// SQLite in the platform's data directory.
+    pub(crate) fn platform() -> Result<Self, String> {
+        let strategy = etcetera::choose_base_strategy().map_err(|_| {
+            "it was not given, and there is no home directory to keep the database in; \
+             name a place with sqlite:///path"
+                .to_owned()
+        })?;
+        Ok(Self::Sqlite(strategy.data_dir().join(DIRECTORY).join(DATABASE)))
+    }
+}
+
+fn sqlite(text: &str) -> Option<PathBuf> {
+    let (_, rest) = text.split_once(':')?;
+    if !rest.starts_with("///") || rest.contains(['?', '#']) {
+        return None;
+    }
+    let path = Url::parse(&format!("file:{rest}")).ok()?.to_file_path().ok()?;
+    (!rest.ends_with('/') && path.file_name().is_some()).then_some(path)
+}
+
+impl fmt::Display for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite(path) => match Url::from_file_path(path) {
+                Ok(url) => write!(f, "sqlite://{}", url.path()),
+                Err(()) => write!(f, "SQLite in {}", path.display()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_where() {
+        let sqlite = |path: &str| Ok(Storage::Sqlite(path.into()));
+        assert_eq!(Storage::parse("memory:"), Ok(Storage::Memory));
+        assert_eq!(Storage::parse("sqlite:///var/lib/x.sqlite"), sqlite("/var/lib/x.sqlite"));
+        assert_eq!(Storage::parse("SQLite:///a%20b/c"), sqlite("/a b/c"));
+        for text in ["memory:x", "memory", "sqlite:x", "sqlite://x/y", "sqlite:///", "", "x:y"] {
+            assert!(Storage::parse(text).is_err(), "{text}");
+        }
+        for text in ["sqlite:///a/", "sqlite:///a?mode=ro", "sqlite:///a#b", "sqlite::memory:"] {
+            assert!(Storage::parse(text).unwrap_err().contains("absolute path"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_this_version_lacks_is_said_without_the_password() {
+        let why = Storage::parse("redis://:hunter2@db/0").unwrap_err();
+        assert_eq!(why, "this version has no redis: storage; it has sqlite:///path and memory:");
+    }
+
+    #[test]
+    fn it_is_shown_as_it_can_be_given() {
+        for text in ["memory:", "sqlite:///var/lib/x.sqlite", "sqlite:///a%20b/c"] {
+            assert_eq!(Storage::parse(text).unwrap().to_string(), text);
+        }
+        let platform = Storage::platform().unwrap();
+        assert_eq!(Storage::parse(&platform.to_string()), Ok(platform));
+    }
+}

@@ -135,6 +135,7 @@ impl DataDir {
         make: impl Fn() -> SecretString,
     ) -> anyhow::Result<(PathBuf, Vec<SecretString>)> {
         let path = self.join(name);
+        refuse_if_written_by_others(path.parent().unwrap_or(Path::new(".")))?;
         if !path.try_exists().with_context(|| format!("could not look for {}", path.display()))? {
             let text = Zeroizing::new(format!("{note}{}\n", make().expose_secret()));
             write_new(&path, text.as_bytes())
@@ -146,6 +147,7 @@ impl DataDir {
                 );
             }
         }
+        refuse_if_written_by_others(&path)?;
         warn_if_readable_by_others(&path);
         let text = fs::read_to_string(&path)
             .map(Zeroizing::new)
@@ -217,6 +219,24 @@ fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     options
+}
+
+/// A key that others could have put there is not ours.
+#[cfg(unix)]
+fn refuse_if_written_by_others(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o002 != 0 {
+        let path = path.display();
+        bail!("everybody can write to {path}, so keys in it cannot be trusted; chmod o-w {path}");
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_if_written_by_others(_: &Path) -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// Somebody widened the permissions of a key; the operator should know, the service goes on.

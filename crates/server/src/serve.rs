@@ -112,12 +112,6 @@ fn introduce(config: &Config, proxy: &OidcProxy, sockets: &Sockets) {
     for who in &config.access.who {
         tracing::info!("may log in: {who}");
     }
-    if config.is_on_loopback() && !config.listen.is_loopback() {
-        tracing::warn!(
-            "listening beyond this machine with a base URL on loopback: \
-             good behind a port mapping of a container, nowhere else"
-        );
-    }
     tracing::info!("the callback URL to register at the provider is {}", proxy.callback_url());
     for address in sockets.addresses() {
         tracing::info!("{} is ready on {address}", proxy.resource());

@@ -83,7 +83,7 @@ fn argument(setting: &Setting, name: Name) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .action(ArgAction::Set),
-        Kind::List | Kind::Phrases => argument.action(ArgAction::Append),
+        Kind::List | Kind::Phrases | Kind::Items => argument.action(ArgAction::Append),
         _ if is_file || setting.name == CONFIG.name => {
             argument.value_hint(ValueHint::FilePath).action(ArgAction::Set)
         }

@@ -77,7 +77,18 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         Some(format) => format,
         None => log::Format::by_terminal(),
     };
-    production(reader, base_url.as_deref(), storage.as_ref());
+    production(reader, config_url.as_deref(), base_url.as_deref(), storage.as_ref());
+    if let (Some(base_url), Some(listen)) = (&base_url, &listen)
+        && base_url.starts_with("http:")
+        && !listen.is_loopback()
+    {
+        // The cookies of a plain-http login are plain as well (D9).
+        let why = format!(
+            "with a plain-http {} it must be a loopback address",
+            BASE_URL.own_name().flag()
+        );
+        reader.wrong(&LISTEN, why);
+    }
     let lifetimes = lifetimes::read(reader);
 
     Some(Config {
@@ -105,11 +116,6 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
 }
 
 impl Config {
-    /// Whether the base URL is good on this machine only.
-    pub(crate) fn is_on_loopback(&self) -> bool {
-        is_loopback(&self.base_url)
-    }
-
     /// The proxy as configured; storage and signing keys are still to come.
     pub(crate) fn proxy(&self) -> OidcProxyBuilder {
         let mut builder = OidcProxy::builder(&self.config_url)
@@ -199,6 +205,9 @@ fn no_password(text: &str) -> Result<(), String> {
     match Url::parse(text) {
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             Err("the URL must not contain a user name or password".to_owned())
+        }
+        Err(_) if text.contains('@') => {
+            Err("it is no URL, and what stands before its @ may be a password".to_owned())
         }
         _ => Ok(()),
     }
@@ -316,15 +325,24 @@ fn signing_keys(keys: &[SecretString]) -> Result<KeyRing, String> {
 }
 
 /// What is good for trying out only is refused where strangers can reach us (D8).
-fn production(reader: &mut Reader<'_>, base_url: Option<&str>, storage: Option<&Storage>) {
+fn production(
+    reader: &mut Reader<'_>,
+    config_url: Option<&str>,
+    base_url: Option<&str>,
+    storage: Option<&Storage>,
+) {
     let implied = base_url.is_some_and(|url| !is_loopback(url));
     let given = reader.switch(&PRODUCTION);
     if given == Some(false) && implied {
         let why = format!("false is for a {} on loopback only", BASE_URL.own_name().flag());
         reader.wrong(&PRODUCTION, why);
     }
+    let production = implied || given == Some(true);
+    if production && config_url.is_some_and(|url| url.starts_with("http:")) {
+        reader.wrong(&CONFIG_URL, "in production the provider must be reached by https");
+    }
     let insisted = reader.switch(&DANGER_MEMORY_STORAGE) == Some(true);
-    if (implied || given == Some(true)) && storage == Some(&Storage::Memory) && !insisted {
+    if production && storage == Some(&Storage::Memory) && !insisted {
         let flag = DANGER_MEMORY_STORAGE.own_name().flag();
         reader.wrong(
             &STORAGE,

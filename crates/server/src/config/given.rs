@@ -139,7 +139,8 @@ fn environment(variables: &[(OsString, OsString)], problems: &mut Problems) -> L
     let known = || [CONFIG.own_name()].into_iter().chain(Name::all());
     for (variable, value) in variables {
         let variable = variable.to_string_lossy();
-        if !variable.starts_with(ENVIRONMENT_PREFIX) {
+        let Some(rest) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        if is_service_link(rest, &value.to_string_lossy()) {
             continue;
         }
         let Some(name) = known().find(|name| name.environment() == variable) else {
@@ -159,6 +160,18 @@ fn environment(variables: &[(OsString, OsString)], problems: &mut Problems) -> L
         }
     }
     Layer { values, origin: Origin::Environment }
+}
+
+/// What Kubernetes puts into every container beside a service named `oidc-proxy`.
+fn is_service_link(rest: &str, value: &str) -> bool {
+    let port = rest.strip_prefix("PORT_").is_some_and(|number| {
+        number.split('_').next().is_some_and(|number| number.parse::<u16>().is_ok())
+    });
+    rest == "SERVICE_HOST"
+        || rest == "SERVICE_PORT"
+        || rest.starts_with("SERVICE_PORT_")
+        || port
+        || (rest == "PORT" && value.contains("://"))
 }
 
 fn file(path: &Path, problems: &mut Problems) -> Option<Layer> {

@@ -48,7 +48,7 @@ fn value(setting: &Setting, entry: Option<&Entry>) -> Value {
         }
     };
     match setting.kind {
-        Kind::List | Kind::Phrases => {
+        Kind::List | Kind::Phrases | Kind::Items => {
             let items = check::items(setting, entry).unwrap_or_else(|_| written());
             Value::Array(items.into_iter().map(Value::String).collect())
         }
@@ -62,15 +62,21 @@ fn value(setting: &Setting, entry: Option<&Entry>) -> Value {
     }
 }
 
-/// A URL may hold a password even where none is allowed.
+/// A URL may hold a password even where none is allowed, and in its query as well.
 fn without_password(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-            let replaced = url.set_username(REDACTED).is_ok() && url.set_password(None).is_ok();
-            if replaced { url.into() } else { REDACTED.to_owned() }
-        }
-        _ => text.to_owned(),
+    let Ok(mut url) = Url::parse(text) else {
+        // What looks like a password in a broken URL is one.
+        return if text.contains('@') { REDACTED.to_owned() } else { text.to_owned() };
+    };
+    let user = !url.username().is_empty() || url.password().is_some();
+    if !user && url.query().is_none() {
+        return text.to_owned();
     }
+    if url.query().is_some() {
+        url.set_query(Some(REDACTED));
+    }
+    let replaced = !user || (url.set_username(REDACTED).is_ok() && url.set_password(None).is_ok());
+    if replaced { url.into() } else { REDACTED.to_owned() }
 }
 
 /// The reference for the manual, in Markdown.

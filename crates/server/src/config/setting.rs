@@ -4,7 +4,7 @@ use std::fmt;
 
 use self::{
     Fallback::{Is, Means, Required},
-    Kind::{List, Phrases, Secret, Switch, Text},
+    Kind::{Items, List, Phrases, Secret, Switch, Text},
 };
 
 /// What every environment variable of ours begins with.
@@ -33,6 +33,9 @@ pub(crate) enum Kind {
     List,
     /// Texts in which spaces may occur, separated by commas, or a TOML or JSON array.
     Phrases,
+    /// Whole texts, never taken apart: what decides who may log in must not be two things where one
+    /// was meant. Several are a flag given again, or a TOML or JSON array.
+    Items,
     /// True or false.
     Switch,
     /// A text that is never shown; it can be read from the file that this second name gives.
@@ -150,9 +153,9 @@ settings! {
         "people with these e-mail addresses, verified by the provider";
     ALLOW_EMAIL_DOMAIN = "allow-email-domain", Access, List, "DOMAIN", Means("no such rule"),
         "people with a verified address in exactly these domains";
-    ALLOW_GROUP = "allow-group", Access, Phrases, "GROUP", Means("no such rule"),
+    ALLOW_GROUP = "allow-group", Access, Items, "GROUP", Means("no such rule"),
         "people whose claim `groups` names one of these";
-    ALLOW_CLAIM = "allow-claim", Access, Phrases, "NAME=VALUE", Means("no such rule"),
+    ALLOW_CLAIM = "allow-claim", Access, Items, "NAME=VALUE", Means("no such rule"),
         "people with one of these claims";
     ALLOW_ANY_USER = "allow-any-user", Access, Switch, "true|false", Is("false"),
         "everybody whom the provider lets log in";

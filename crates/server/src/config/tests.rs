@@ -120,13 +120,45 @@ fn lists_are_separated_in_every_usual_way() {
 #[test]
 fn a_group_may_have_a_space_in_its_name() {
     let who = |config: Config| config.access.who[1..].join("; ");
-    let config = load(&[("allow-group", "Domain Admins, ops")]).unwrap();
-    assert_eq!(
-        who(config),
-        "everybody in the group \"Domain Admins\"; everybody in the group \"ops\""
-    );
-    let config = load_file("allow_group = ['CN=Staff, OU=x']").unwrap();
-    assert_eq!(who(config), "everybody in the group \"CN=Staff, OU=x\"");
+    let two = "everybody in the group \"Domain Admins\"; everybody in the group \"ops\"";
+    for flags in [
+        &[("allow-group", "Domain Admins"), ("allow-group", "ops")][..],
+        &[("allow-group", r#"["Domain Admins", "ops"]"#)],
+    ] {
+        assert_eq!(who(load(flags).unwrap()), two);
+    }
+    // A comma never makes two rules out of one.
+    for config in [
+        load(&[("allow-group", "CN=Staff, OU=x")]).unwrap(),
+        load_file("allow_group = 'CN=Staff, OU=x'").unwrap(),
+        load_file("allow_group = ['CN=Staff, OU=x']").unwrap(),
+    ] {
+        assert_eq!(who(config), "everybody in the group \"CN=Staff, OU=x\"");
+    }
+}
+
+#[test]
+fn an_unfilled_template_is_no_rule() {
+    for flag in ["allow-group", "allow-claim", "allow-email-domain", "required-scopes"] {
+        let problems = load(&[(flag, r#"["", "x=y"]"#)]).unwrap_err();
+        assert!(problems.contains("one of its items is empty"), "{flag}: {problems}");
+    }
+    assert!(load_file("allow_group = ['  ']").unwrap_err().contains("one of its items is empty"));
+    assert!(load(&[("allow-group", " ")]).unwrap_err().contains("one of its items is empty"));
+}
+
+#[test]
+fn a_service_of_our_name_in_kubernetes_does_no_harm() {
+    let variables = [
+        ("OIDC_PROXY_SERVICE_HOST", "10.0.0.1"),
+        ("OIDC_PROXY_SERVICE_PORT", "80"),
+        ("OIDC_PROXY_SERVICE_PORT_HTTP", "80"),
+        ("OIDC_PROXY_PORT", "tcp://10.0.0.1:80"),
+        ("OIDC_PROXY_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("OIDC_PROXY_PORT_80_TCP_ADDR", "10.0.0.1"),
+    ];
+    assert!(load_in(&variables).is_ok());
+    assert!(load_in(&[("OIDC_PROXY_PORT", "8000")]).is_err());
 }
 
 #[test]
@@ -329,6 +361,9 @@ fn production_refuses_what_is_good_for_trying_out_only() {
         let problems = load(flags).unwrap_err();
         assert!(problems.contains("in production memory: logs everybody out"), "{problems}");
     }
+    let plain = ("config-url", "http://localhost:9000");
+    let problems = load(&[public, plain]).unwrap_err();
+    assert!(problems.contains("must be reached by https"), "{problems}");
     let problems = load(&[public, ("production", "false")]).unwrap_err();
     assert!(problems.contains("false is for a --base-url on loopback only"), "{problems}");
 }
@@ -343,8 +378,11 @@ fn a_listener_beyond_this_machine_is_noticed() {
         ("[::]:8000", false),
         ("192.0.2.1:8000", false),
     ] {
-        let config = load(&[("listen", listen)]).unwrap();
+        let public = ("base-url", "https://mcp.example");
+        let config = load(&[("listen", listen), public]).unwrap();
         assert_eq!(config.listen.is_loopback(), loopback, "{listen}");
+        // Plain cookies stay on this machine.
+        assert_eq!(load(&[("listen", listen)]).is_ok(), loopback, "{listen}");
     }
     for (base_url, loopback) in [
         ("http://localhost:8000", true),
@@ -353,7 +391,9 @@ fn a_listener_beyond_this_machine_is_noticed() {
         ("https://mcp.example", false),
         ("https://127.0.0.1.example", false),
     ] {
-        assert_eq!(load(&[("base-url", base_url)]).unwrap().is_on_loopback(), loopback);
+        // Off loopback it is production, which refuses this.
+        let trying = load(&[("base-url", base_url), ("storage", "memory:")]);
+        assert_eq!(trying.is_ok(), loopback, "{base_url}");
     }
 }
 
@@ -387,9 +427,25 @@ fn a_secret_is_shown_nowhere() {
 }
 
 #[test]
+fn a_password_in_a_url_is_repeated_nowhere() {
+    for wrong in [
+        ("storage", "postgres://db/0?user=me&password=hush"),
+        ("storage", "redis://:hu/hush@db/0"),
+        ("base-url", "https://me:hu/hush@mcp.example"),
+        ("config-url", "https://me:hu/hush@idp.example"),
+        ("backend", "http://me:hu/hush@localhost"),
+    ] {
+        let problems = load(&[wrong]).unwrap_err();
+        let printed = effective(&Given::collect(&sources(&[wrong], &[])).0);
+        assert!(printed.contains("redacted"), "{printed}");
+        assert!(!problems.contains("hush") && !printed.contains("hush"), "{problems} {printed}");
+    }
+}
+
+#[test]
 fn what_counts_is_printed_with_its_source() {
     let environment = [
-        ("OIDC_PROXY_ALLOW_GROUP", "a b,c"),
+        ("OIDC_PROXY_ALLOW_GROUP", r#"["a b", "c"]"#),
         ("OIDC_PROXY_PRODUCTION", "false"),
         ("OIDC_PROXY_CLIENT_SECRET_FILE", "/run/secrets/x"),
         ("OIDC_PROXY_STORAGE", "redis://me:hush@db/0"),

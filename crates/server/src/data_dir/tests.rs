@@ -23,6 +23,27 @@ fn keys_are_made_once_and_kept() {
 
 #[cfg(unix)]
 #[test]
+fn a_key_that_anybody_could_have_planted_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    let directory = DataDir::kept(&path).unwrap();
+    directory.signing_keys().unwrap();
+    let set = |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode));
+    for (place, open, closed) in
+        [(path.clone(), 0o1777, 0o700), (path.join(SIGNING_KEYS_FILE), 0o606, 0o600)]
+    {
+        set(&place, open).unwrap();
+        let error = directory.signing_keys().unwrap_err().to_string();
+        assert!(error.contains("chmod o-w"), "{error}");
+        set(&place, closed).unwrap();
+        directory.signing_keys().unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn only_the_owner_may_read() {
     use std::os::unix::fs::PermissionsExt;
 

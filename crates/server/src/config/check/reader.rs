@@ -170,7 +170,7 @@ pub(in super::super) fn items(
         (None, _) => Vec::new(),
         (Some(Raw::Texts(texts)), _) => texts.iter().map(|text| text.as_str()).collect(),
         (Some(Raw::Items(items)), _) => {
-            return Ok(items.iter().map(|item| item.to_string()).collect());
+            return without_blanks(items.iter().map(|item| item.to_string()).collect());
         }
     };
     let mut all = Vec::new();
@@ -178,7 +178,9 @@ pub(in super::super) fn items(
         if text.trim_start().starts_with('[') {
             let items: Vec<String> = serde_json::from_str(text)
                 .map_err(|_| "it begins like a JSON array, but is not one of texts")?;
-            all.extend(items);
+            all.extend(without_blanks(items)?);
+        } else if setting.kind == Kind::Items {
+            all.extend(without_blanks(vec![text.trim().to_owned()])?);
         } else {
             let separated = text
                 .split(|c: char| c == ',' || (setting.kind != Kind::Phrases && c.is_whitespace()));
@@ -186,6 +188,14 @@ pub(in super::super) fn items(
         }
     }
     Ok(all)
+}
+
+/// An unfilled template is no item.
+fn without_blanks(items: Vec<String>) -> Result<Vec<String>, &'static str> {
+    if items.iter().any(|item| item.trim().is_empty()) {
+        return Err("one of its items is empty");
+    }
+    Ok(items)
 }
 
 fn secret(own_name: Name, entry: &Entry) -> Result<SecretString, String> {

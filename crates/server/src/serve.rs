@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Memory, Sqlite};
 use oidc_proxy::{OidcProxy, OidcProxyBuilder};
@@ -25,7 +25,11 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     // Storage and keys come first: with the wrong ones no port is opened.
-    let kept = Kept::open(&mut config).await?;
+    let kept = tokio::select! {
+        kept = Kept::open(&mut config) => kept?,
+        // A locked database may keep us waiting; a person who gives up need not.
+        () = signals.next() => return Ok(()),
+    };
     let Assembly { router, proxy } = Parts {
         proxy: kept.storage,
         backend: config.backend.clone(),
@@ -38,9 +42,16 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
 
     introduce(&config, &proxy, &sockets);
     let provider = tokio::spawn(watch_provider(proxy.clone(), config.config_url.clone()));
-    let serving = tokio::spawn(listen::serve(sockets, router, Patience::default(), stop.clone()));
-    signals.next().await;
-    tracing::info!("stopping; once more to stop at once");
+    let mut serving =
+        tokio::spawn(listen::serve(sockets, router, Patience::default(), stop.clone()));
+    tokio::select! {
+        () = signals.next() => tracing::info!("stopping; once more to stop at once"),
+        // A process without its port would look alive to a supervisor.
+        ended = &mut serving => {
+            ended.context("the listener broke down")?;
+            bail!("the listener ended by itself");
+        }
+    }
     stop.cancel();
     provider.abort();
     let stopping = async {

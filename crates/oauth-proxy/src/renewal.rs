@@ -156,15 +156,17 @@ impl Work {
         (!allowed).then_some("the person may no longer log in")
     }
 
-    /// Ends the grant together with the tokens that the provider just gave.
+    /// Ends the grant together with the tokens that the provider just gave, which no grant holds.
     async fn end(
         &self,
-        mut grant: Grant,
+        grant: Grant,
         tokens: &ProviderTokens,
         why: &'static str,
     ) -> Result<OAuthError, StoreError> {
-        grant.provider.renew(tokens, self.app.clock.now());
-        grants::revoke(&self.app, &grant, why).await?;
+        let revoked = grants::revoke(&self.app, &grant, why).await;
+        let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
+        grants::tell_provider(&self.app, &grant, token.clone());
+        revoked?;
         Ok(login_ended())
     }
 

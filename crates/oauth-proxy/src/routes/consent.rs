@@ -1,6 +1,6 @@
 //! `GET`/`POST /consent` (D9): the person decides before the provider is asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{RawQuery, State},
@@ -27,6 +27,9 @@ use crate::{
     redirect_uri,
     routes::{authorize::to_client, redirect},
 };
+
+/// An answer is remembered this much longer than its page can be good.
+const ONCE_MARGIN: Duration = Duration::from_mins(1);
 
 /// The page again, for a request that is still sealed and fresh.
 pub(crate) async fn get(
@@ -120,7 +123,7 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
     still_registered(app, &request).await?;
     let first = app
         .store
-        .put_if_absent(&request.once_key(), &Once, app.config.lifetimes.consent)
+        .put_if_absent(&request.once_key(), &Once, app.config.lifetimes.consent + ONCE_MARGIN)
         .await
         .map_err(|error| refused(error.into()))?;
     if !first {

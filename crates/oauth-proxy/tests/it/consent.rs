@@ -137,6 +137,21 @@ async fn a_page_is_answered_once_and_in_time() {
 }
 
 #[tokio::test]
+async fn an_answer_is_remembered_as_long_as_its_page_is_good() {
+    let deployment = Deployment::new();
+    let client = deployment.register().await;
+    let mut browser = Browser::default();
+    let page = browser.get(&deployment, &authorize_path(&client, &[])).await;
+    let (request, csrf) = (page.field("request"), page.field("csrf"));
+    let form = [("request", &*request), ("csrf", &*csrf), ("action", "approve")];
+    browser.post(&deployment, "/consent", &form).await;
+    // The last second in which the page itself is still accepted.
+    deployment.clock.advance(Duration::from_mins(15));
+    let again = browser.post(&deployment, "/consent", &form).await;
+    assert!(again.body.contains("answered already"), "{}", again.body);
+}
+
+#[tokio::test]
 async fn a_page_that_is_opened_again_is_the_same_request() {
     let deployment = Deployment::new();
     let client = deployment.register().await;

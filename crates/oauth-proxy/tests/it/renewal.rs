@@ -159,6 +159,9 @@ async fn a_refresh_that_names_another_person_ends_the_grant() {
     let answer = deployment.refresh(&client, &tokens.refresh).await;
     answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
     assert!(deployment.storage.keys("grants").await.is_empty());
+    deployment.proxy.shutdown().await;
+    let revoked = deployment.provider.revoked.lock().unwrap().clone();
+    assert!(revoked.contains(&"provider-refresh-1".to_owned()), "the new token too: {revoked:?}");
 }
 
 #[tokio::test]

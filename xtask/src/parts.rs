@@ -57,6 +57,7 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
         Runner::Nextest => "cargo nextest run --no-fail-fast",
     };
     let tests = format!("{test} --workspace --all-features --lib --bins --test it");
+    let storage = format!("{test} --workspace --all-features --test storage");
     let end_to_end = format!("{test} --workspace --all-features --test end_to_end");
     vec![
         check("format", Invocation::new("cargo fmt --all --check")),
@@ -77,6 +78,7 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
             Invocation::new("cargo test --no-fail-fast --workspace --all-features --doc"),
         ),
         suite("tests", runner, Invocation::new(&tests)),
+        suite("storage", runner, Invocation::new(&storage)),
         Part { name: "standalone", work: Work::Standalone, needs_build: false },
         suite(
             "end-to-end",

@@ -22,7 +22,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("dev-idp", &[]),
     ("dev-mcp", &[]),
     ("xtask", &[]),
-    ("end-to-end", &["dev-idp", "dev-mcp"]),
+    ("end-to-end", &["dev-idp", "dev-mcp", "test-servers"]),
+    ("test-servers", &[]),
 ];
 
 /// Edges that exist behind a feature only; who depends on the first does not get the second by it.
@@ -34,7 +35,11 @@ const GATED: &[(&str, &str)] = &[
 
 /// Foreign crates that few may name: the crate, who may, and why.
 const OWNED: &[(&[&str], &[&str], &str)] = &[
-    (&["redis", "sqlx", "redb", "fernet"], &["kv-storage"], "storage engines are kv-storage's"),
+    (
+        &["redis", "sqlx", "sqlx-core", "redb", "fernet"],
+        &["kv-storage"],
+        "storage engines are kv-storage's",
+    ),
     (
         &["hkdf", "aes-gcm"],
         &["jwt-issuer", "kv-storage"],
@@ -51,7 +56,11 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
         &["oidc-proxy-server"],
         "only the binary has a command line, a configuration and outputs",
     ),
-    (&["anyhow"], &["oidc-proxy-server", "xtask", "end-to-end"], "libraries have typed errors"),
+    (
+        &["anyhow"],
+        &["oidc-proxy-server", "xtask", "end-to-end", "test-servers"],
+        "libraries have typed errors",
+    ),
     (&["reqwest"], &["outbound-http", "end-to-end"], "outbound requests go through outbound-http"),
     (&["hyper-rustls"], &["forwarder"], "outbound requests go through outbound-http"),
     (&["rmcp"], &["dev-mcp", "end-to-end"], "the proxy does not speak MCP"),
@@ -67,7 +76,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
 const OPTIONAL: &[(&str, &[&str])] = &[
     ("oidc-proxy-server", &["dev-idp", "dev-mcp"]),
     ("token-verifier", &["axum", "oidc-discovery", "jsonwebtoken"]),
-    ("kv-storage", &["sqlx", "redis", "redb", "fernet", "aes-gcm", "hkdf"]),
+    ("kv-storage", &["sqlx", "sqlx-core", "redis", "redb", "fernet", "aes-gcm", "hkdf"]),
 ];
 
 /// Dependencies between members point downward, along the figure.

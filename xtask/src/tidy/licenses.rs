@@ -3,7 +3,7 @@
 use super::{Violation, packages::Package, repository::TextFile};
 
 /// Licenses that may be linked. `deny.toml` has the same list.
-const ALLOWED: [&str; 14] = [
+const ALLOWED: [&str; 15] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -11,6 +11,8 @@ const ALLOWED: [&str; 14] = [
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // The certificates of webpki-roots: data.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",

@@ -52,16 +52,24 @@ const BANNED: &[(&str, &str)] = &[
     ("openssl-src", "one TLS stack: rustls with aws-lc"),
     ("native-tls", "one TLS stack: rustls with aws-lc"),
     ("ring", "one crypto provider: two make rustls panic at run time"),
-    ("webpki-roots", "trust is the operator's: the platform's store, not a list in the binary"),
 ];
 
 /// Features that no build may turn on: package, feature, why.
 const BANNED_FEATURES: &[(&str, &str, &str)] = &[
+    ("hyper-rustls", "webpki-roots", PLATFORM_TRUST),
     ("jsonwebtoken", "rust_crypto", "with two backends it panics at run time; use aws_lc_rs"),
     ("tokio", "full", "name the features that are used"),
 ];
 
-/// Nothing of [`BANNED`] and [`BANNED_FEATURES`] is compiled.
+/// Features that a package must have if it is compiled: package, feature, why.
+const REQUIRED_FEATURES: &[(&str, &str, &str)] =
+    // Its only feature for aws-lc brings the list webpki-roots; this one takes precedence.
+    &[("sqlx-core", "rustls-native-certs", PLATFORM_TRUST)];
+
+const PLATFORM_TRUST: &str =
+    "trust is the operator's: the platform's store, not a list in the binary";
+
+/// Nothing of [`BANNED`] and [`BANNED_FEATURES`] is compiled, and [`REQUIRED_FEATURES`] are on.
 pub(super) fn banned(compiled: &[Package]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for package in compiled {
@@ -76,6 +84,16 @@ pub(super) fn banned(compiled: &[Package]) -> Vec<Violation> {
                 Violation::new(format!("{name}/{feature}"), *reason)
             }),
         );
+    }
+    // Once for the build and once for a macro that runs at build time: one of them must have it.
+    for (name, feature, reason) in REQUIRED_FEATURES {
+        let mut variants = compiled.iter().filter(|package| package.name == *name).peekable();
+        if variants.peek().is_some()
+            && !variants.any(|package| package.features.iter().any(|name| name == feature))
+        {
+            violations
+                .push(Violation::new(*name, format!("lacks the feature {feature}: {reason}")));
+        }
     }
     violations
 }
@@ -99,6 +117,14 @@ mod tests {
             banned(&parse("openssl-sys v0.9.0|MIT|\nnative-tls v0.2.0|MIT|\nring v0.17.0|ISC|\n"));
         assert_eq!(found.len(), 3, "{found:?}");
         assert_eq!(banned(&parse("openssl-probe v0.2.0|MIT|\nrustls v0.23.0|MIT|aws_lc_rs\n")), []);
+    }
+
+    #[test]
+    fn a_list_of_roots_in_the_binary_is_reported() {
+        assert_eq!(banned(&parse("sqlx-core v0.9.0|MIT|webpki-roots\n")).len(), 1);
+        assert_eq!(banned(&parse("hyper-rustls v0.27.0|MIT|webpki-roots\n")).len(), 1);
+        let native = "sqlx-core v0.9.0|MIT|rustls-native-certs,webpki-roots\n";
+        assert_eq!(banned(&parse(native)), []);
     }
 
     #[test]

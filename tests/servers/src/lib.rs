@@ -1,0 +1,3 @@
+//! Servers of a test's own: started on free ports in a temporary place, gone with the value.
+
+pub mod program;

@@ -1,0 +1,7 @@
+//! kv-storage against real servers.
+
+#[test]
+fn programs_are_found_or_named() {
+    let error = test_servers::program::find("no-such-program", "NO_SUCH_PROGRAM").unwrap_err();
+    assert!(error.to_string().contains("NO_SUCH_PROGRAM"), "{error}");
+}

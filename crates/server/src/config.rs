@@ -81,13 +81,16 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong or missing, at once.
+    /// Everything that is wrong or missing, at once. If the file could not be read, what is missing
+    /// is not named: it may be in there.
     pub(crate) fn load(sources: &Sources) -> Result<Self, Problems> {
         let (given, problems) = Given::collect(sources);
-        if !given.is_complete {
-            return Err(problems);
-        }
-        check::check(&given, problems)
+        Self::check(&given, problems)
+    }
+
+    /// As [`Config::load`], for what was collected before with these `problems`.
+    pub(crate) fn check(given: &Given, problems: Problems) -> Result<Self, Problems> {
+        check::check(given, problems)
     }
 }
 

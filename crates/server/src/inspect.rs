@@ -35,9 +35,9 @@ pub(crate) fn check(sources: &Sources) -> anyhow::Result<()> {
 
 /// `oidc-proxy config print`: also with settings that are wrong, which are named after it.
 pub(crate) fn print(sources: &Sources) -> anyhow::Result<()> {
-    let (given, _) = Given::collect(sources);
+    let (given, problems) = Given::collect(sources);
     print_out(&config::effective(&given))?;
-    Config::load(sources)?;
+    Config::check(&given, problems)?;
     Ok(())
 }
 

@@ -48,7 +48,11 @@ impl Access {
             ));
         }
         self.policy = self.policy.allow_email_domain(plain);
-        self.who.push(format!("everybody with a verified e-mail address at {plain}"));
+        let mut who = format!("everybody with a verified e-mail address at {plain}");
+        if PUBLIC_MAIL.iter().any(|public| public.eq_ignore_ascii_case(plain)) {
+            who.push_str(", which everybody on earth can have");
+        }
+        self.who.push(who);
         Ok(self)
     }
 
@@ -80,13 +84,43 @@ fn is_domain(text: &str) -> bool {
     text.split('.').all(label)
 }
 
+/// Where everybody can have an address; the large ones, as a help and not a complete list.
+const PUBLIC_MAIL: [&str; 16] = [
+    "aol.com",
+    "fastmail.com",
+    "gmail.com",
+    "gmx.com",
+    "gmx.de",
+    "googlemail.com",
+    "hotmail.com",
+    "icloud.com",
+    "live.com",
+    "mail.ru",
+    "msn.com",
+    "outlook.com",
+    "proton.me",
+    "protonmail.com",
+    "web.de",
+    "yahoo.com",
+];
+
+/// The tenant of personal Microsoft accounts, which is also named `consumers`.
+const PERSONAL_TENANT: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
 /// Providers with which everybody has, or can make, an account.
 fn is_public(config_url: &str) -> bool {
     let Ok(url) = Url::parse(config_url) else { return false };
     let tenant = url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
     match url.host_str().unwrap_or_default() {
-        "accounts.google.com" | "appleid.apple.com" | "gitlab.com" | "www.linkedin.com" => true,
-        "login.microsoftonline.com" => matches!(tenant, "common" | "consumers" | "organizations"),
+        "accounts.google.com"
+        | "appleid.apple.com"
+        | "gitlab.com"
+        | "login.salesforce.com"
+        | "slack.com"
+        | "www.linkedin.com" => true,
+        "login.microsoftonline.com" => ["common", "consumers", "organizations", PERSONAL_TENANT]
+            .iter()
+            .any(|public| public.eq_ignore_ascii_case(tenant)),
         _ => false,
     }
 }
@@ -134,12 +168,18 @@ mod tests {
         for (url, public) in [
             (google.to_owned(), true),
             (format!("{entra}/common/v2.0"), true),
+            (format!("{entra}/Common/v2.0"), true),
+            (format!("{entra}/{PERSONAL_TENANT}/v2.0"), true),
             (format!("{entra}/9a95fd9e-0000-0000-0000-000000000000/v2.0"), false),
             ("https://example.eu.auth0.com".to_owned(), false),
             ("nonsense".to_owned(), false),
         ] {
             let who = Access::any_user(&url).who.join(" ");
             assert_eq!(who.contains("everybody on earth"), public, "{url}");
+        }
+        for (domain, public) in [("Gmail.com", true), ("example.com", false)] {
+            let who = Access::nobody().email_domain(domain).unwrap().who.join(" ");
+            assert_eq!(who.contains("everybody on earth"), public, "{domain}");
         }
     }
 }

@@ -261,7 +261,7 @@ fn access(reader: &mut Reader<'_>, config_url: &str) -> Access {
             reader.wrong(&ALLOW_ANY_USER, why);
             access
         }
-        (Some(false), None) => {
+        (Some(false), None) if reader.is_complete() => {
             let flags = rules.map(|setting| setting.own_name().to_string()).join(", ");
             reader.problem(format!(
                 "nobody could log in: give {flags}, or {} for everybody whom the provider lets in",
@@ -303,6 +303,7 @@ fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
     }
     match Storage::platform() {
         Ok(storage) => Some(storage),
+        Err(_) if !reader.is_complete() => None,
         Err(why) => {
             reader.wrong(&STORAGE, why);
             None
@@ -341,7 +342,7 @@ fn production(
     if production && config_url.is_some_and(|url| url.starts_with("http:")) {
         reader.wrong(&CONFIG_URL, "in production the provider must be reached by https");
     }
-    let insisted = reader.switch(&DANGER_MEMORY_STORAGE) == Some(true);
+    let insisted = reader.switch(&DANGER_MEMORY_STORAGE) == Some(true) || !reader.is_complete();
     if production && storage == Some(&Storage::Memory) && !insisted {
         let flag = DANGER_MEMORY_STORAGE.own_name().flag();
         reader.wrong(

@@ -52,6 +52,22 @@ fn load_file(toml: &str) -> Result<Config, String> {
 }
 
 #[test]
+fn an_unreadable_file_hides_no_other_complaint_and_makes_none_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.toml");
+    fs::write(&path, "client_id = 'a\n").unwrap();
+    let path = path.to_str().unwrap();
+    let wrong = [("config", path), ("listen", "here"), ("storage", "memory:")];
+    let environment =
+        [("OIDC_PROXY_BASE_URL", "https://mcp.example.com"), ("OIDC_PROXY_MCP_PAHT", "/")];
+    let problems = Config::load(&sources(&wrong, &environment)).unwrap_err().to_string();
+    assert_eq!(problems.lines().count(), 3, "{problems}");
+    for name in ["OIDC_PROXY_MCP_PAHT", "is not TOML", "--listen"] {
+        assert!(problems.contains(name), "{problems}");
+    }
+}
+
+#[test]
 fn what_must_be_given_is_enough() {
     let config = load(&[]).unwrap();
     assert_eq!(config.listen, Listen::At("127.0.0.1:8000".parse().unwrap()));

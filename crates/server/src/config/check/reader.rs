@@ -39,6 +39,11 @@ impl<'a> Reader<'a> {
         self.problems.wrong(name, why);
     }
 
+    /// Whether what is not given is given nowhere: not so if a source could not be read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.given.is_complete
+    }
+
     pub(super) fn is_given(&self, setting: &Setting) -> bool {
         self.given.get(setting).is_some()
     }
@@ -50,7 +55,9 @@ impl<'a> Reader<'a> {
                 Fallback::Is(value) => Some(value.to_owned()),
                 Fallback::Means(_) => None,
                 Fallback::Required => {
-                    self.problems.missing(setting);
+                    if self.is_complete() {
+                        self.problems.missing(setting);
+                    }
                     None
                 }
             };

@@ -8,7 +8,11 @@ mod limited;
 pub mod limits;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "metrics")]
+mod metered;
 mod open;
+#[cfg(any(feature = "metrics", feature = "testing"))]
+mod operation;
 mod prefixed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -21,6 +25,8 @@ pub use crate::encrypted::Aes256Gcm;
 pub use crate::encrypted::Fernet;
 #[cfg(feature = "memory")]
 pub use crate::memory::{Memory, MemoryBuilder};
+#[cfg(feature = "metrics")]
+pub use crate::metered::Metered;
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteBuilder};
 pub use crate::{

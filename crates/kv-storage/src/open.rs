@@ -1,5 +1,6 @@
 //! Choosing a backend at run time.
 
+mod path;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,8 @@ struct Scheme {
     /// The whole URL.
     form: &'static str,
     availability: Availability,
+    /// Understands what follows the scheme's colon.
+    parse: fn(&Scheme, &str) -> Result<Place>,
 }
 
 enum Availability {
@@ -22,13 +25,18 @@ enum Availability {
     Later,
 }
 
-const MEMORY: Scheme =
-    Scheme { name: "memory", form: "memory:", availability: Availability::Feature("memory") };
+const MEMORY: Scheme = Scheme {
+    name: "memory",
+    form: "memory:",
+    availability: Availability::Feature("memory"),
+    parse: parse_memory,
+};
 
 const SQLITE: Scheme = Scheme {
     name: "sqlite",
     form: "sqlite:///path/to/file",
     availability: Availability::Feature("sqlite"),
+    parse: |scheme, rest| path::file(scheme, rest).map(Place::Sqlite),
 };
 
 const SCHEMES: [Scheme; 11] = [
@@ -46,10 +54,17 @@ const SCHEMES: [Scheme; 11] = [
 ];
 
 const fn later(name: &'static str, form: &'static str) -> Scheme {
-    Scheme { name, form, availability: Availability::Later }
+    let parse: fn(&Scheme, &str) -> Result<Place> = |scheme, _| {
+        Err(misconfigured(format!(
+            "storage {} is not built into this version: {}",
+            scheme.form,
+            known_forms()
+        )))
+    };
+    Scheme { name, form, availability: Availability::Later, parse }
 }
 
-/// What a URL of this version asks for.
+/// What a URL of this version asks for; a new one gets an arm in [`open`].
 #[derive(Debug, Eq, PartialEq)]
 enum Place {
     Memory,
@@ -90,14 +105,16 @@ pub async fn open(url: &str) -> Result<Arc<dyn KeyValue>> {
     match parse(url)? {
         #[cfg(feature = "memory")]
         Place::Memory => Ok(Arc::new(crate::Memory::new())),
+        #[cfg(not(feature = "memory"))]
+        Place::Memory => Err(compiled_out(&MEMORY)),
         #[cfg(feature = "sqlite")]
         Place::Sqlite(path) => {
             let opened = crate::Sqlite::open(path).await;
             let store = opened.map_err(|error| error.with_hint(&form_hint(&SQLITE)))?;
             Ok(Arc::new(store))
         }
-        #[cfg(not(all(feature = "memory", feature = "sqlite")))]
-        place => Err(compiled_out(&place)),
+        #[cfg(not(feature = "sqlite"))]
+        Place::Sqlite(_) => Err(compiled_out(&SQLITE)),
     }
 }
 
@@ -107,13 +124,7 @@ fn parse(url: &str) -> Result<Place> {
     };
     let known = |scheme: &&Scheme| scheme.name.eq_ignore_ascii_case(name);
     match SCHEMES.iter().find(known) {
-        Some(scheme) if scheme.name == MEMORY.name => parse_memory(rest),
-        Some(scheme) if scheme.name == SQLITE.name => parse_sqlite(rest),
-        Some(scheme) => Err(misconfigured(format!(
-            "storage {} is not built into this version: {}",
-            scheme.form,
-            known_forms()
-        ))),
+        Some(scheme) => (scheme.parse)(scheme, rest),
         // Without slashes it may be no scheme but, say, a user's name before a password.
         None if rest.starts_with("//") => Err(misconfigured(format!(
             "storage URLs with scheme {name:?} are unknown: {}",
@@ -123,50 +134,11 @@ fn parse(url: &str) -> Result<Place> {
     }
 }
 
-fn parse_memory(rest: &str) -> Result<Place> {
+fn parse_memory(scheme: &Scheme, rest: &str) -> Result<Place> {
     if rest.is_empty() {
         return Ok(Place::Memory);
     }
-    Err(wrong(&MEMORY, "it takes neither a path nor options"))
-}
-
-fn parse_sqlite(rest: &str) -> Result<Place> {
-    let refused = |reason| Err(wrong(&SQLITE, reason));
-    if rest == ":memory:" {
-        return refused("for a store in memory give memory:");
-    }
-    let Some(path) = rest.strip_prefix("//") else {
-        return refused("the path must be absolute and follow three slashes");
-    };
-    if path.contains(['?', '#']) {
-        return refused("it takes no options; a ? or # in the path is written %3F or %23");
-    }
-    if !path.starts_with('/') {
-        return refused("the path must be absolute, and no host may stand before it");
-    }
-    if path.ends_with('/') {
-        return refused("the path must name a file, not a directory");
-    }
-    match percent_decode(path) {
-        Some(path) if !path.contains('\0') => Ok(Place::Sqlite(path.into())),
-        _ => refused("a % in the path is written %25, and the decoded path must be UTF-8"),
-    }
-}
-
-/// Undoes RFC 3986 §2.1.
-fn percent_decode(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let value = digit()? * 16 + digit()?;
-        decoded.push(u8::try_from(value).ok()?);
-    }
-    String::from_utf8(decoded).ok()
+    Err(wrong(scheme, "it takes neither a path nor options"))
 }
 
 fn misconfigured(message: String) -> Error {
@@ -192,15 +164,15 @@ fn known_forms() -> String {
     format!("give one of {}", known.collect::<Vec<_>>().join(", "))
 }
 
-/// A place of this version whose backend this build does not have.
+/// A backend of this version that this build does not have.
 #[cfg(any(test, not(all(feature = "memory", feature = "sqlite"))))]
-fn compiled_out(place: &Place) -> Error {
-    let scheme = match place {
-        Place::Memory => MEMORY,
-        Place::Sqlite(_) => SQLITE,
+fn compiled_out(scheme: &Scheme) -> Error {
+    let feature = match scheme.availability {
+        Availability::Feature(feature) => feature,
+        Availability::Later => scheme.name,
     };
     misconfigured(format!(
-        "storage {} is not compiled into this build: turn on feature {} of kv-storage",
-        scheme.form, scheme.name
+        "storage {} is not compiled into this build: turn on feature {feature} of kv-storage",
+        scheme.form
     ))
 }

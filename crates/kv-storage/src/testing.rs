@@ -16,6 +16,8 @@
 //!
 //! The cases are plain functions as well: a case is told the fixture and panics if the store
 //! breaks the contract.
+//!
+//! [`Faulty`] is for tests of what stores something: a store that fails on command.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -25,6 +27,7 @@
 
 pub mod entries;
 pub mod expiry;
+mod faults;
 pub mod races;
 pub mod scans;
 
@@ -40,6 +43,7 @@ use std::{
 
 use tokio::{sync::Barrier, task::JoinSet, time};
 
+pub use self::faults::{Call, Fault, Faults, Faulty, Gate, Moment, Operation};
 use crate::{Clock, KeyValue};
 
 /// The collection that cases write to.

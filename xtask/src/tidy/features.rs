@@ -2,14 +2,17 @@
 
 use super::Violation;
 
+/// Storage that fails on command.
+const FAULTS: &str = "kv-storage feature \"testing\"";
+
 /// A server without its default features has nothing of the demo in it.
 pub(super) fn plain(tree: &str) -> Vec<Violation> {
-    absent(tree, &["dev-idp", "dev-mcp", "misbehave"])
+    absent(tree, &["dev-idp", "dev-mcp", "misbehave", FAULTS])
 }
 
 /// Not even the demo can misbehave.
 pub(super) fn default(tree: &str) -> Vec<Violation> {
-    absent(tree, &["misbehave"])
+    absent(tree, &["misbehave", FAULTS])
 }
 
 /// Lines of `cargo tree --edges features` that name one of `words`.

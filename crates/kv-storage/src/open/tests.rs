@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{Place, compiled_out, parse};
+use super::{MEMORY, Place, SQLITE, compiled_out, parse};
 use crate::ErrorKind;
 
 fn refusal(url: &str) -> String {
@@ -119,19 +119,19 @@ fn no_error_shows_a_password() {
 
 #[test]
 fn compiled_out_backends_name_their_feature() {
-    for (place, message) in [
+    for (scheme, message) in [
         (
-            Place::Memory,
+            MEMORY,
             "storage memory: is not compiled into this build: \
              turn on feature memory of kv-storage",
         ),
         (
-            Place::Sqlite("/kv.sqlite".into()),
+            SQLITE,
             "storage sqlite:///path/to/file is not compiled into this build: \
              turn on feature sqlite of kv-storage",
         ),
     ] {
-        let error = compiled_out(&place);
+        let error = compiled_out(&scheme);
         assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Misconfigured, message));
     }
 }

@@ -1,8 +1,9 @@
 //! The suite against every backend, each plain and encrypted, and against every wrapper.
 
 use kv_storage::{
-    Aes256Gcm, Encrypted, Fernet, KeyValue, Limited, Memory, Prefixed, Sqlite, conformance, limits,
-    testing::{Fixture, TestClock},
+    Aes256Gcm, Encrypted, Fernet, KeyValue, Limited, Memory, Metered, Prefixed, Sqlite,
+    conformance, limits,
+    testing::{Faulty, Fixture, TestClock},
 };
 
 fn memory() -> (Memory, TestClock) {
@@ -76,4 +77,14 @@ conformance!(memory_limited, async || {
 conformance!(sqlite_wrapped_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
     Fixture::new(aes_gcm(wrapped(store), &clock)).with_clock(clock).with_guard(directory)
+});
+
+conformance!(memory_metered, async || {
+    let (store, clock) = memory();
+    Fixture::new(Metered::new(store).unwrap()).with_clock(clock)
+});
+
+conformance!(memory_faulty, async || {
+    let (store, clock) = memory();
+    Fixture::new(Faulty::new(store)).with_clock(clock)
 });

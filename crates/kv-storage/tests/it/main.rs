@@ -5,7 +5,9 @@
 
 mod conformance;
 mod encrypted;
+mod faulty;
 mod memory;
+mod metered;
 mod model;
 mod open;
 mod processes;

@@ -9,6 +9,7 @@ mod flags;
 mod integration;
 mod parts;
 mod process;
+mod set_up;
 mod standalone;
 mod tail;
 mod tidy;

@@ -6,11 +6,14 @@
 //! test runs choose among the targets by name instead: every crate has one integration binary,
 //! `it`, and the end-to-end suites have `end_to_end`.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::bail;
 
-use crate::process::Invocation;
+use crate::{
+    process::Invocation,
+    set_up::Thing::{self, Crates, Postgres, Redis},
+};
 
 /// One part: one line of the report.
 #[derive(Debug)]
@@ -19,11 +22,17 @@ pub(crate) struct Part {
     pub(crate) work: Work,
     /// It runs what the part `build` builds.
     pub(crate) needs_build: bool,
+    /// What the part `set-up` brings for it.
+    pub(crate) needs: &'static [Thing],
+    /// How long it takes at most on two cores with nothing built; more is said, but no failure.
+    pub(crate) budget: Duration,
 }
 
 /// How a part is done.
 #[derive(Debug)]
 pub(crate) enum Work {
+    /// [`crate::set_up`], a case for each thing.
+    SetUp,
     /// One command, good or bad.
     Check(Invocation),
     /// A command that counts tests.
@@ -41,27 +50,62 @@ pub(crate) enum Runner {
     Nextest,
 }
 
+/// The name of the part that brings what the others need.
+pub(crate) const SET_UP: &str = "set-up";
+
 /// The name of the part that compiles what the test parts run.
 pub(crate) const BUILD: &str = "build";
 
-/// Every part, in the order of running: what is quick and what most often fails comes first.
+/// All parts together, on two cores with nothing built: as long as somebody waits for a review.
+pub(crate) const BUDGET: Duration = Duration::from_mins(40);
+
+/// The parts whose time goes to the compiler; together at most half of [`BUDGET`].
+pub(crate) const COMPILING: &[&str] = &["clippy", "docs", BUILD, "doctests", "standalone"];
+
+/// How long each part may take.
+const BUDGETS: &[(&str, Duration)] = &[
+    (SET_UP, Duration::from_mins(3)),
+    ("format", Duration::from_secs(15)),
+    ("tidy", Duration::from_secs(45)),
+    ("clippy", Duration::from_mins(6)),
+    ("docs", Duration::from_mins(2)),
+    (BUILD, Duration::from_mins(9)),
+    ("doctests", Duration::from_mins(2)),
+    ("tests", Duration::from_mins(4)),
+    ("storage", Duration::from_mins(3)),
+    ("standalone", Duration::from_mins(1)),
+    ("end-to-end", Duration::from_mins(4)),
+];
+
+/// Every part, in the order of running: after the set-up, what is quick and what most often fails
+/// comes first.
 pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
-    let check = |name, invocation| Part { name, work: Work::Check(invocation), needs_build: false };
-    let suite = |name, runner, invocation| Part {
+    let part = |name, work| Part {
         name,
-        work: Work::Suite(runner, invocation),
+        work,
+        needs_build: false,
+        needs: &[Crates],
+        budget: budget(name),
+    };
+    let check = |name, invocation| part(name, Work::Check(invocation));
+    let suite = |name, runner, needs, invocation| Part {
         needs_build: true,
+        needs,
+        ..part(name, Work::Suite(runner, invocation))
     };
     let test = match runner {
         Runner::CargoTest => "cargo test --no-fail-fast",
         Runner::Nextest => "cargo nextest run --no-fail-fast",
     };
-    let tests = format!("{test} --workspace --all-features --lib --bins --test it");
-    let storage = format!("{test} --workspace --all-features --test storage");
-    let end_to_end = format!("{test} --workspace --all-features --test end_to_end");
+    let test = |targets| {
+        Invocation::new(&format!("{test} --workspace --all-features {targets}"))
+            .env("RACE_ROUNDS", rounds.to_string())
+            .env("OIDC_PROXY_BIN", binary.display().to_string())
+    };
     vec![
-        check("format", Invocation::new("cargo fmt --all --check")),
-        Part { name: "tidy", work: Work::Tidy, needs_build: false },
+        Part { needs: &[], ..part(SET_UP, Work::SetUp) },
+        Part { needs: &[], ..check("format", Invocation::new("cargo fmt --all --check")) },
+        part("tidy", Work::Tidy),
         check(
             "clippy",
             Invocation::new("cargo clippy --workspace --all-targets --all-features -- -D warnings"),
@@ -75,19 +119,28 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
         suite(
             "doctests",
             Runner::CargoTest,
+            &[Crates],
             Invocation::new("cargo test --no-fail-fast --workspace --all-features --doc"),
         ),
-        suite("tests", runner, Invocation::new(&tests)),
-        suite("storage", runner, Invocation::new(&storage)),
-        Part { name: "standalone", work: Work::Standalone, needs_build: false },
-        suite(
-            "end-to-end",
-            runner,
-            Invocation::new(&end_to_end)
-                .env("OIDC_PROXY_BIN", binary.display().to_string())
-                .env("RACE_ROUNDS", rounds.to_string()),
-        ),
+        suite("tests", runner, &[Crates], test("--lib --bins --test it")),
+        suite("storage", runner, &[Crates, Redis, Postgres], test("--test storage")),
+        part("standalone", Work::Standalone),
+        suite("end-to-end", runner, &[Crates], test("--test end_to_end")),
     ]
+}
+
+/// The budget of the part `name`; a part without one has none of the time.
+fn budget(name: &str) -> Duration {
+    BUDGETS.iter().find(|(part, _)| *part == name).map_or(Duration::ZERO, |(_, budget)| *budget)
+}
+
+/// What the set-up has to bring for the chosen parts; everything, if it is asked for by name.
+pub(crate) fn wanted(parts: &[Part], chosen: &[bool], only: &[String]) -> BTreeSet<Thing> {
+    if only.iter().any(|name| name == SET_UP) {
+        return Thing::ALL.iter().copied().collect();
+    }
+    let chosen = parts.iter().zip(chosen).filter(|(_, chosen)| **chosen);
+    chosen.flat_map(|(part, _)| part.needs).copied().collect()
 }
 
 /// Which of `parts` the options choose, by position; what others need is chosen too.
@@ -111,10 +164,14 @@ pub(crate) fn select(
         .iter()
         .map(|part| (only.is_empty() || named(only, part)) && !named(without, part))
         .collect();
-    let needs_build = parts.iter().zip(&chosen).any(|(part, chosen)| *chosen && part.needs_build);
-    for (part, chosen) in parts.iter().zip(&mut chosen) {
-        *chosen |= part.name == BUILD && needs_build && !named(without, part);
-    }
+    let mut bring = |name: &str, needs: fn(&Part) -> bool| {
+        let needed = parts.iter().zip(&chosen).any(|(part, chosen)| *chosen && needs(part));
+        for (part, chosen) in parts.iter().zip(&mut chosen) {
+            *chosen |= part.name == name && needed && !named(without, part);
+        }
+    };
+    bring(BUILD, |part| part.needs_build);
+    bring(SET_UP, |part| !part.needs.is_empty());
     Ok(chosen)
 }
 
@@ -143,9 +200,36 @@ mod tests {
 
     #[test]
     fn one_part_brings_the_build_that_it_needs() {
-        assert_eq!(chosen(&["tests"], &[]).unwrap(), ["build", "tests"]);
-        assert_eq!(chosen(&["docs"], &[]).unwrap(), ["docs"]);
-        assert_eq!(chosen(&["tests"], &["build"]).unwrap(), ["tests"]);
+        assert_eq!(chosen(&["tests"], &[]).unwrap(), ["set-up", "build", "tests"]);
+        assert_eq!(chosen(&["docs"], &[]).unwrap(), ["set-up", "docs"]);
+        assert_eq!(chosen(&["format"], &[]).unwrap(), ["format"]);
+        assert_eq!(chosen(&["tests"], &["build"]).unwrap(), ["set-up", "tests"]);
+        assert_eq!(chosen(&["tests"], &["set-up"]).unwrap(), ["build", "tests"]);
+    }
+
+    #[test]
+    fn the_set_up_brings_what_the_chosen_parts_need() {
+        let brought = |only: &[&str], without: &[&str]| {
+            let parts = all(Runner::CargoTest, Path::new("oidc-proxy"), 1);
+            let strings =
+                |names: &[&str]| names.iter().map(|&name| name.into()).collect::<Vec<String>>();
+            let chosen = select(&parts, &strings(only), &strings(without)).unwrap();
+            wanted(&parts, &chosen, &strings(only))
+        };
+        assert_eq!(brought(&["tests"], &[]), [Crates].into());
+        assert_eq!(brought(&["storage"], &[]), [Crates, Redis, Postgres].into());
+        assert!(!brought(&[], &["storage"]).contains(&Postgres));
+        assert_eq!(brought(&["set-up"], &[]).len(), Thing::ALL.len());
+    }
+
+    #[test]
+    fn every_part_has_a_budget_and_all_fit() {
+        let parts = all(Runner::Nextest, Path::new("oidc-proxy"), 1);
+        assert!(parts.iter().all(|part| part.budget > Duration::ZERO), "{parts:#?}");
+        assert_eq!(parts.len(), BUDGETS.len());
+        assert!(parts.iter().map(|part| part.budget).sum::<Duration>() <= BUDGET);
+        let compiling = parts.iter().filter(|part| COMPILING.contains(&part.name));
+        assert!(compiling.map(|part| part.budget).sum::<Duration>() <= BUDGET / 2);
     }
 
     #[test]

@@ -15,17 +15,53 @@ use anyhow::Context as _;
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Tells cargo to ask no registry.
+pub(crate) const OFFLINE: (&str, &str) = ("CARGO_NET_OFFLINE", "true");
+
 /// A command line: what is run, and what is printed for the reader to run again.
 #[derive(Debug, Clone)]
 pub(crate) struct Invocation {
     env: Vec<(&'static str, String)>,
     words: Vec<String>,
+    /// Where it runs, if not in the workspace root.
+    directory: Option<PathBuf>,
+    /// Cargo must do with what is there.
+    offline: bool,
 }
 
 impl Invocation {
     /// Splits at spaces; nothing is quoted.
     pub(crate) fn new(line: &str) -> Self {
-        Self { env: Vec::new(), words: line.split_whitespace().map(Into::into).collect() }
+        let words = line.split_whitespace().map(Into::into).collect();
+        Self { env: Vec::new(), words, directory: None, offline: false }
+    }
+
+    /// The program at `path`.
+    pub(crate) fn program(path: &Path) -> Self {
+        Self::new("").path(path)
+    }
+
+    /// One more word, spaces and all.
+    pub(crate) fn arg(mut self, word: impl AsRef<str>) -> Self {
+        self.words.push(word.as_ref().into());
+        self
+    }
+
+    /// One more word.
+    pub(crate) fn path(self, path: &Path) -> Self {
+        self.arg(path.to_string_lossy())
+    }
+
+    /// Runs it there.
+    pub(crate) fn current_dir(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// Cargo asks no registry; whoever runs it again by hand need not mind.
+    pub(crate) fn offline(mut self) -> Self {
+        self.offline = true;
+        self
     }
 
     pub(crate) fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -45,6 +81,9 @@ impl Invocation {
         }
         // The counts are parsed, and the log is read by people in any tool.
         command.env("CARGO_TERM_COLOR", "never");
+        if self.offline {
+            command.env(OFFLINE.0, OFFLINE.1);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -77,7 +116,7 @@ pub(crate) fn run(
     let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     let mut child = invocation
         .command()
-        .current_dir(root)
+        .current_dir(invocation.directory.as_deref().unwrap_or(root))
         .stdout(file.try_clone().context("cannot share the log file")?)
         .stderr(file)
         .spawn()

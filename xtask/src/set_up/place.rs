@@ -1,0 +1,73 @@
+//! Directories that are there only when they are complete.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+
+/// The directory `place`, filled by `fill` unless it is there; whether it was filled now.
+///
+/// It is filled under another name and then renamed: what an interrupted run left is never taken
+/// for finished, and is swept away by the next one.
+///
+/// # Errors
+///
+/// When `fill` fails, or the file system does.
+pub(super) fn once(
+    place: &Path,
+    fill: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    if place.is_dir() {
+        return Ok(false);
+    }
+    let unfinished = unfinished(place);
+    remove(&unfinished)?;
+    fs::create_dir_all(&unfinished)
+        .with_context(|| format!("cannot create {}", unfinished.display()))?;
+    fill(&unfinished)?;
+    fs::rename(&unfinished, place)
+        .with_context(|| format!("cannot rename {} to its place", unfinished.display()))?;
+    Ok(true)
+}
+
+fn unfinished(place: &Path) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(".unfinished");
+    name.into()
+}
+
+fn remove(directory: &Path) -> anyhow::Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory)
+            .with_context(|| format!("cannot remove {}", directory.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn what_was_interrupted_is_done_again() {
+        let root = std::env::temp_dir().join(format!("xtask-{}-place", std::process::id()));
+        let place = root.join("thing");
+        let failed = once(&place, |directory| {
+            fs::write(directory.join("half"), "").unwrap();
+            bail!("the line went dead");
+        });
+        assert!(failed.is_err() && !place.exists());
+
+        let filled = once(&place, |directory| {
+            assert!(!directory.join("half").exists());
+            fs::write(directory.join("whole"), "").map_err(Into::into)
+        });
+        assert!(filled.unwrap() && place.join("whole").exists());
+        assert!(!once(&place, |_| bail!("not again")).unwrap());
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -44,6 +44,8 @@ pub struct Lifetimes {
     /// How long past the end of the provider's token a grant survives while the provider is down
     /// (D7). Default 1 h.
     pub provider_outage_tolerance: Duration,
+    /// By how much the clocks of replicas may differ. Default 5 s.
+    pub clock_skew: Duration,
     /// A client that never got a grant is forgotten after this. Default 30 d.
     pub unused_client: Duration,
     /// A client is remembered this long after the longest life of its last grant. Default 90 d.
@@ -72,6 +74,7 @@ impl Default for Lifetimes {
             provider_refresh_margin: MINUTE,
             provider_call: Duration::from_secs(10),
             provider_outage_tolerance: HOUR,
+            clock_skew: Duration::from_secs(5),
             unused_client: 30 * DAY,
             used_client: 90 * DAY,
         }
@@ -81,6 +84,9 @@ impl Default for Lifetimes {
 impl Lifetimes {
     /// The longest grace window that every client gets (D5).
     pub const MAX_REFRESH_GRACE: Duration = Duration::from_mins(10);
+
+    /// The largest difference between clocks that is put up with.
+    pub const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
     /// Far beyond anything useful, and far from where sums of Unix seconds overflow.
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
@@ -121,6 +127,13 @@ impl Lifetimes {
             if lifetime > Self::LONGEST {
                 return Some(format!("lifetime `{name}` is {lifetime:?}; it must be at most 10 y"));
             }
+        }
+        if self.clock_skew > Self::MAX_CLOCK_SKEW {
+            return Some(format!(
+                "lifetime `clock_skew` is {:?}; it must be at most {:?}: set the clocks",
+                self.clock_skew,
+                Self::MAX_CLOCK_SKEW
+            ));
         }
         if self.refresh_grace > Self::MAX_REFRESH_GRACE {
             return Some(format!(
@@ -202,6 +215,8 @@ mod tests {
         assert!(grace.complaint().unwrap().contains("`refresh_grace`"));
         let endless = Lifetimes { revocation_delay: Duration::MAX, ..Lifetimes::default() };
         assert!(endless.complaint().unwrap().contains("`revocation_delay`"));
+        let skew = Lifetimes { clock_skew: HOUR, ..Lifetimes::default() };
+        assert!(skew.complaint().unwrap().contains("`clock_skew`"));
         let memory = Lifetimes { code_memory: MINUTE, ..Lifetimes::default() };
         assert!(memory.complaint().unwrap().contains("`code_memory`"));
     }

@@ -1,8 +1,10 @@
 //! The life of grants in the store: made at the callback, ended by revocation (D4).
 
+pub(crate) mod index;
+pub(crate) mod not_before;
+
 use std::sync::Arc;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jwt_issuer::{random_token, sha256_base64url};
 use secrecy::SecretString;
 
@@ -12,23 +14,24 @@ use crate::{
     record::{
         code::CodeRecord,
         grant::{Grant, Phase, ProviderSession},
-        mark::BySubject,
-        transaction::Authorization,
+        transaction::Transaction,
     },
-    store::{Found, Result, Stored},
+    store::{Result, Stored},
 };
 
 /// The most live grants of one subject with one client at one resource: a person with twenty
 /// devices keeps them all; a client that logs in anew every time fills nothing up (D4).
 const MAX_LIVE_GRANTS: usize = 20;
 
-/// Writes a pending grant and its code; returns the code (D3).
+/// Writes a pending grant and its code; returns the code (D3), or `None` if whoever revoked the
+/// person's or the client's grants meant this login as well.
 pub(crate) async fn create(
     app: &Arc<App>,
-    authorization: &Authorization,
+    transaction: &Transaction,
     identity: Identity,
     tokens: &ProviderTokens,
-) -> Result<SecretString> {
+) -> Result<Option<SecretString>> {
+    let authorization = &transaction.authorization;
     let now = app.clock.now();
     let lifetimes = &app.config.lifetimes;
     let provider = ProviderSession::new(tokens, now);
@@ -66,11 +69,13 @@ pub(crate) async fn create(
         redeem_until: now + lifetimes.code.as_secs(),
     };
     app.store.put(&grant.id, &grant, grant.ttl(now, lifetimes)).await?;
-    // The row outlives the grant rather than costing a write at every rotation; whoever reads the
-    // rows removes those without a grant.
-    let row = format!("{}{}", subject_prefix(app, &grant.issuer, &grant.subject), grant.id);
-    app.store.put(&row, &BySubject, lifetimes.refresh_absolute).await?;
+    index::add(app, &grant).await?;
     app.store.put(&sha256_base64url(code.as_bytes()), &record, lifetimes.code_memory).await?;
+    // After the rows: who sets a mark reads the rows afterwards, so one of the two sees the other.
+    if not_before::forbids(app, &grant, transaction.created_at).await? {
+        revoke(app, &grant, "the login began before a revocation").await?;
+        return Ok(None);
+    }
     tracing::info!(
         target: "audit",
         event = "login",
@@ -80,7 +85,7 @@ pub(crate) async fn create(
         "a person logged in"
     );
     retire_surplus(app, &grant).await?;
-    Ok(SecretString::from(code))
+    Ok(Some(SecretString::from(code)))
 }
 
 /// Ends a grant and every token of it, and tells the provider if nobody else needs its session.
@@ -154,7 +159,7 @@ fn spawn_telling(
 ) {
     let app = Arc::clone(app);
     app.tasks.clone().spawn(async move {
-        match live_grants(&app, &issuer, &subject).await {
+        match index::live_grants(&app, &issuer, &subject).await {
             Ok(grants) if grants.iter().any(|other| Some(&other.id) != id.as_ref()) => return,
             Ok(_) => {}
             Err(error) => {
@@ -177,7 +182,7 @@ fn spawn_telling(
 
 /// Ends the least recently used grants beyond [`MAX_LIVE_GRANTS`].
 async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
-    let mut rivals: Vec<Grant> = live_grants(app, &newest.issuer, &newest.subject)
+    let mut rivals: Vec<Grant> = index::live_grants(app, &newest.issuer, &newest.subject)
         .await?
         .into_iter()
         .filter(|grant| {
@@ -195,41 +200,4 @@ async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
         revoke(app, &surplus, "too many grants for one person and client").await?;
     }
     Ok(())
-}
-
-/// Every grant of a person, pending ones included; rows whose grant is gone go as well.
-async fn live_grants(app: &App, issuer: &str, subject: &str) -> Result<Vec<Grant>> {
-    let mut rows = Vec::new();
-    for prefix in subject_prefixes(app, issuer, subject) {
-        rows.extend(app.store.keys::<BySubject>(&prefix).await?);
-    }
-    let ids: Vec<&str> =
-        rows.iter().filter_map(|row| row.rsplit_once('/')).map(|(_, id)| id).collect();
-    let mut grants = Vec::new();
-    for (row, found) in rows.iter().zip(app.store.get_many::<Grant>(&ids).await?) {
-        match found {
-            Found::Record(grant) => grants.push(grant),
-            Found::Unreadable => {}
-            // A grant is written before its row, so this one is over.
-            Found::Absent => {
-                app.store.delete::<BySubject>(row).await?;
-            }
-        }
-    }
-    Ok(grants)
-}
-
-/// Under the current key, for writing.
-fn subject_prefix(app: &App, issuer: &str, subject: &str) -> String {
-    row_prefix(app.keys.by_subject.tag(&[issuer.as_bytes(), subject.as_bytes()]))
-}
-
-/// Under every key of the ring, for reading.
-fn subject_prefixes(app: &App, issuer: &str, subject: &str) -> Vec<String> {
-    let parts = [issuer.as_bytes(), subject.as_bytes()];
-    app.keys.by_subject.tags_all(&parts).map(|(_, tag)| row_prefix(tag)).collect()
-}
-
-fn row_prefix(tag: [u8; 32]) -> String {
-    format!("{}/", BASE64_URL_SAFE_NO_PAD.encode(tag))
 }

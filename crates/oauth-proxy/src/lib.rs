@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+pub mod admin;
 mod app;
 mod builder;
 mod client;
@@ -32,7 +33,7 @@ use std::{pin::Pin, sync::Arc};
 use axum::Router;
 use token_verifier::{Guard, Principal, TokenVerifier};
 
-use crate::{app::App, verifier::GrantVerifier, watch::Watches};
+use crate::{admin::Administration, app::App, verifier::GrantVerifier, watch::Watches};
 
 pub use crate::{
     access::{AccessPolicy, vouched_email},
@@ -155,6 +156,11 @@ impl OAuthProxy {
     /// `temporarily_unavailable` with the cause for the operator.
     pub async fn health(&self) -> Result<(), OAuthError> {
         Ok(self.app.store.health().await?)
+    }
+
+    /// Grants and clients from the operator's side: listing them, and ending them.
+    pub fn administration(&self) -> Administration {
+        Administration::new(Arc::clone(&self.app))
     }
 
     /// Waits for what no client may interrupt: calls to the provider under way, and their writes.

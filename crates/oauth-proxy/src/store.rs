@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use kv_storage::{Error, ErrorKind, KeyValue, Ttl, Version};
+use kv_storage::{Cursor, Error, ErrorKind, KeyValue, Page, Ttl, Version};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{ErrorCode, OAuthError, chain};
@@ -26,7 +26,7 @@ pub(crate) struct Stored<R> {
 /// One of many.
 #[derive(Debug)]
 pub(crate) enum Found<R> {
-    Record(R),
+    Record(Stored<R>),
     Unreadable,
     Absent,
 }
@@ -109,7 +109,7 @@ impl Store {
                     tracing::warn!(cause = %chain(&error), "a record was left out");
                     Found::Unreadable
                 },
-                Found::Record,
+                |record| Found::Record(Stored { record, version: entry.version }),
             )
         });
         Ok(found.collect())
@@ -168,13 +168,23 @@ impl Store {
         let mut keys = Vec::new();
         let mut cursor = None;
         loop {
-            let page = self.0.scan(R::COLLECTION, prefix, cursor, PAGE).await?;
+            let page = self.page::<R>(prefix, cursor, PAGE).await?;
             keys.extend(page.keys);
             cursor = page.next;
             if cursor.is_none() {
                 return Ok(keys);
             }
         }
+    }
+
+    /// About `limit` keys that begin with `prefix`, and where to go on.
+    pub(crate) async fn page<R: Record>(
+        &self,
+        prefix: &str,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page> {
+        Ok(self.0.scan(R::COLLECTION, prefix, cursor, limit).await?)
     }
 
     /// Whether the storage answers.

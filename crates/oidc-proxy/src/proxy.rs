@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use axum::Router;
-use oauth_proxy::{OAuthError, OAuthProxy, StreamEnd};
+use oauth_proxy::{OAuthError, OAuthProxy, StreamEnd, admin::Administration};
 use oidc_discovery::Discovery;
 use token_verifier::{Guard, Principal, TokenVerifier};
 
@@ -110,6 +110,11 @@ impl OidcProxy {
     pub async fn check_provider(&self) -> Result<(), oidc_discovery::Error> {
         self.discovery.metadata().await?;
         self.discovery.keys().await.map(drop)
+    }
+
+    /// Grants and clients from the operator's side: listing them, and ending them.
+    pub fn administration(&self) -> Administration {
+        self.proxy.administration()
     }
 
     /// Waits for what no client may interrupt: calls to the provider under way, and their writes.

@@ -1,4 +1,4 @@
-//! Records that hold nothing: their key says it all.
+//! Records that hold next to nothing: their key says it all.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,5 +19,26 @@ pub(crate) struct BySubject;
 
 impl Record for BySubject {
     const COLLECTION: &'static str = "by_subject";
+    const FORMAT: u8 = 1;
+}
+
+/// A grant belongs to a client; the key is SHA-256(client id) and the grant id.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ByClient;
+
+impl Record for ByClient {
+    const COLLECTION: &'static str = "by_client";
+    const FORMAT: u8 = 1;
+}
+
+/// Logins of somebody that began no later than this come to nothing; the key says whose.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct NotBefore {
+    /// Unix seconds.
+    pub(crate) at: u64,
+}
+
+impl Record for NotBefore {
+    const COLLECTION: &'static str = "not_before";
     const FORMAT: u8 = 1;
 }

@@ -42,6 +42,9 @@ pub(crate) struct Transaction {
     pub(crate) nonce: SecretString,
     /// SHA-256 of the cookie that ties the transaction to one browser.
     pub(crate) binding: String,
+    /// When the person approved, in Unix seconds.
+    #[serde(default)]
+    pub(crate) created_at: u64,
 }
 
 /// Without the client's `state`, which is a secret of its own.

@@ -96,8 +96,15 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
         grants::disown(app, &identity, &tokens);
         return denied(app, authorization, &identity);
     }
-    match grants::create(app, authorization, identity, &tokens).await {
-        Ok(code) => {
+    match grants::create(app, &transaction, identity, &tokens).await {
+        Ok(None) => {
+            let error = OAuthError::new(
+                ErrorCode::AccessDenied,
+                "the operator ended this login while it was under way; start it again",
+            );
+            to_client(app, &authorization.redirect_uri, authorization.state.as_deref(), &error)
+        }
+        Ok(Some(code)) => {
             let mut params = vec![("code", code.expose_secret())];
             params.extend(authorization.state.as_deref().map(|state| ("state", state)));
             params.push(("iss", &app.config.issuer));

@@ -183,12 +183,14 @@ async fn begin(
             return Err(back(&error.into()));
         }
     };
-    let binding = Binding::new(&key, app.clock.now());
+    let now = app.clock.now();
+    let binding = Binding::new(&key, now);
     let transaction = Transaction {
         authorization: authorization.clone(),
         code_verifier: SecretString::from(code_verifier),
         nonce: SecretString::from(nonce),
         binding: binding.hash(),
+        created_at: now,
     };
     if let Err(error) = app.store.put(&key, &transaction, app.config.lifetimes.transaction).await {
         let error = OAuthError::from(error);

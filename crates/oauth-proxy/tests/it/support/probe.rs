@@ -27,6 +27,8 @@ pub(crate) struct Probe {
 #[derive(Debug, Default)]
 struct Shared {
     operations: AtomicUsize,
+    /// The most records that were asked for at once.
+    largest_read: AtomicUsize,
     /// Collection and what goes wrong there, once or for ever.
     fault: Mutex<Option<(&'static str, Fault, bool)>>,
 }
@@ -39,6 +41,11 @@ impl Probe {
     /// Operations since the last call, those on `clients` not counted (DESIGN, budget).
     pub(crate) fn operations(&self) -> usize {
         self.shared.operations.swap(0, Ordering::SeqCst)
+    }
+
+    /// The most records that were asked for at once.
+    pub(crate) fn largest_read(&self) -> usize {
+        self.shared.largest_read.load(Ordering::SeqCst)
     }
 
     /// The next operation on the collection fails.
@@ -124,6 +131,7 @@ impl KeyValue for Probe {
 
     async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
         self.read(collection)?;
+        self.shared.largest_read.fetch_max(keys.len(), Ordering::SeqCst);
         self.inner.get_many(collection, keys).await
     }
 

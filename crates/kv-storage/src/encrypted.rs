@@ -87,7 +87,11 @@ pub struct Encrypted<S, C> {
     deployment: Box<str>,
     clock: Clock,
     refused: AtomicU64,
+    on_refused: Option<OnRefused>,
 }
+
+/// Told the collection of each stored value that is refused.
+type OnRefused = Box<dyn Fn(&str) + Send + Sync>;
 
 /// What a stored value held.
 struct Opened {
@@ -106,7 +110,16 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
             deployment: deployment.into(),
             clock: system_clock(),
             refused: AtomicU64::new(0),
+            on_refused: None,
         }
+    }
+
+    /// Is told the collection of each stored value that does not open, or not for its place: for
+    /// an audit log. Called while the operation waits.
+    #[must_use]
+    pub fn on_refused(mut self, told: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.on_refused = Some(Box::new(told));
+        self
     }
 
     /// The clock that the expiry inside is judged by.
@@ -165,6 +178,9 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
                 "a stored value does not belong where it lies or was sealed with other keys: \
                  it counts as absent"
             );
+            if let Some(told) = &self.on_refused {
+                told(collection);
+            }
             return None;
         };
         let now = self.now();

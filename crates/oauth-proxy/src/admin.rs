@@ -13,6 +13,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
     client::ClientRecord,
     error::{ErrorCode, OAuthError},
     grants::{
@@ -142,7 +143,12 @@ impl Administration {
     pub async fn revoke(&self, filter: &GrantFilter) -> Result<u64, OAuthError> {
         // First, so that what is not listed yet finds the mark; see `not_before`.
         not_before::set(&self.app, filter.whose()).await?;
-        tracing::info!(target: "audit", event = "admin_revoke", ?filter, "an operator ends grants");
+        let event = AuditEvent::new(AuditAction::OperatorRevoked);
+        self.app.audit(&match filter {
+            GrantFilter::All => event.reason("all grants"),
+            GrantFilter::User { issuer, subject } => event.person(issuer.as_deref(), subject),
+            GrantFilter::Client(id) => event.client(id, None),
+        });
         self.revoke_each(filter, "an operator revoked it").await
     }
 
@@ -243,7 +249,7 @@ pub(crate) async fn delete_client(
 ) -> Result<Deleted, OAuthError> {
     let existed = app.store.delete::<ClientRecord>(id).await?;
     if existed {
-        tracing::info!(target: "audit", event = "client_deleted", client = id, why, "a client is gone");
+        app.audit(&AuditEvent::new(AuditAction::ClientDeleted).client(id, None).reason(why));
     }
     let administration = Administration::new(Arc::clone(app));
     let grants = administration.revoke_each(&GrantFilter::Client(id.to_owned()), why).await?;

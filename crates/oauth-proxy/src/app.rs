@@ -6,8 +6,8 @@ use jwt_issuer::{JwtIssuer, KeyRing, Mac, Sealer};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    clock::UnixClock, config::Config, provider::Provider, routes::register::UnusedQuota,
-    store::Store,
+    audit::AuditSink, clock::UnixClock, config::Config, provider::Provider,
+    routes::register::UnusedQuota, store::Store,
 };
 
 /// One authorization server: configuration, keys, storage, provider.
@@ -18,6 +18,8 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) provider: Arc<dyn Provider>,
     pub(crate) keys: Keys,
+    /// Who keeps what an auditor may ask for.
+    pub(crate) audit: Option<Arc<dyn AuditSink>>,
     /// What this process has registered today.
     pub(crate) registrations: UnusedQuota,
     /// Work that no client's hang-up cancels and that shutdown awaits (D6).

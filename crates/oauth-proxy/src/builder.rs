@@ -11,6 +11,7 @@ use crate::{
     OAuthProxy,
     access::AccessPolicy,
     app::{App, Keys},
+    audit::AuditSink,
     clock::{Clock, UnixClock},
     config::{Config, Lifetimes},
     provider::Provider,
@@ -37,6 +38,8 @@ pub struct OAuthProxyBuilder {
     callback_path: String,
     redirect_policy: RedirectPolicy,
     lifetimes: Lifetimes,
+    trusted_proxies: usize,
+    audit: Option<Arc<dyn AuditSink>>,
     clock: UnixClock,
 }
 
@@ -94,6 +97,8 @@ impl OAuthProxyBuilder {
             callback_path: "/auth/callback".to_owned(),
             redirect_policy: RedirectPolicy::default(),
             lifetimes: Lifetimes::default(),
+            trusted_proxies: 0,
+            audit: None,
             clock: UnixClock::system(),
         }
     }
@@ -170,6 +175,22 @@ impl OAuthProxyBuilder {
         self
     }
 
+    /// Who keeps the events that an auditor may ask for. Default: nobody; they stand in the log
+    /// either way.
+    pub fn audit(mut self, sink: Arc<dyn AuditSink>) -> Self {
+        self.audit = Some(sink);
+        self
+    }
+
+    /// How many proxies of the operator stand in front, each of which adds the address that it saw
+    /// to `X-Forwarded-For`. Default: none, the header is not believed.
+    ///
+    /// With more than there are, whoever asks can choose the address that the audit log shows.
+    pub fn trusted_proxies(mut self, proxies: usize) -> Self {
+        self.trusted_proxies = proxies;
+        self
+    }
+
     /// Where the present moment comes from. Default: the system's clock.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = UnixClock::new(clock);
@@ -224,14 +245,16 @@ impl OAuthProxyBuilder {
                 .provider_name
                 .unwrap_or_else(|| "your identity provider".to_owned()),
             lifetimes: self.lifetimes,
+            trusted_proxies: self.trusted_proxies,
         };
         let keys = Keys::new(&keys, &config.issuer);
         Ok(OAuthProxy::new(App {
             config,
             clock: self.clock,
-            store: Store::new(storage),
+            store: Store::new(storage, self.audit.clone()),
             provider: self.provider,
             keys,
+            audit: self.audit,
             registrations: UnusedQuota::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -174,6 +174,8 @@ pub(crate) struct Config {
     pub(crate) provider_name: String,
     /// All lifetimes.
     pub(crate) lifetimes: Lifetimes,
+    /// How many proxies in front are believed about where a request came from.
+    pub(crate) trusted_proxies: usize,
 }
 
 impl Config {

@@ -10,6 +10,8 @@ use secrecy::SecretString;
 
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
+    context, measure,
     provider::{Identity, ProviderTokens},
     record::{
         code::CodeRecord,
@@ -67,6 +69,7 @@ pub(crate) async fn create(
         resource: authorization.resource.clone(),
         grant_id: grant.id.clone(),
         redeem_until: now + lifetimes.code.as_secs(),
+        login: authorization.login.clone(),
     };
     app.store.put(&grant.id, &grant, grant.ttl(now, lifetimes)).await?;
     index::add(app, &grant).await?;
@@ -76,14 +79,8 @@ pub(crate) async fn create(
         revoke(app, &grant, "the login began before a revocation").await?;
         return Ok(None);
     }
-    tracing::info!(
-        target: "audit",
-        event = "login",
-        grant = grant.id,
-        client = grant.client.id,
-        subject = grant.subject,
-        "a person logged in"
-    );
+    let event = AuditEvent::new(AuditAction::GrantCreated).grant(&grant);
+    app.audit(&event.login(&authorization.login));
     retire_surplus(app, &grant).await?;
     Ok(Some(SecretString::from(code)))
 }
@@ -123,15 +120,7 @@ pub(crate) async fn revoke_version(
 }
 
 fn ended(app: &Arc<App>, grant: &Grant, why: &'static str) {
-    tracing::info!(
-        target: "audit",
-        event = "revoked",
-        grant = grant.id,
-        client = grant.client.id,
-        subject = grant.subject,
-        why,
-        "a grant was revoked"
-    );
+    app.audit(&AuditEvent::new(AuditAction::GrantRevoked).grant(grant).reason(why));
     let token = grant.provider.refresh_token.as_ref().unwrap_or(&grant.provider.access_token);
     tell_provider(app, grant, token.clone());
 }
@@ -158,7 +147,7 @@ fn spawn_telling(
     token: SecretString,
 ) {
     let app = Arc::clone(app);
-    app.tasks.clone().spawn(async move {
+    app.tasks.clone().spawn(context::carried(async move {
         match index::live_grants(&app, &issuer, &subject).await {
             Ok(grants) if grants.iter().any(|other| Some(&other.id) != id.as_ref()) => return,
             Ok(_) => {}
@@ -168,7 +157,8 @@ fn spawn_telling(
             }
         }
         let deadline = app.config.lifetimes.provider_call;
-        match tokio::time::timeout(deadline, app.provider.revoke(&token)).await {
+        let telling = measure::provider("revoke", app.provider.revoke(&token));
+        match tokio::time::timeout(deadline, telling).await {
             Ok(Ok(())) => tracing::info!(grant = id, "the provider was told of a revocation"),
             Ok(Err(error)) => {
                 tracing::warn!(grant = id, cause = %error, "the provider was not told of a revocation");
@@ -177,7 +167,7 @@ fn spawn_telling(
                 tracing::warn!(grant = id, "the provider did not answer a revocation in time");
             }
         }
-    });
+    }));
 }
 
 /// Ends the least recently used grants beyond [`MAX_LIVE_GRANTS`].
@@ -197,6 +187,7 @@ async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
     }
     rivals.sort_by_key(|grant| std::cmp::Reverse(grant.used_at));
     for surplus in rivals.split_off(keep) {
+        app.audit(&AuditEvent::new(AuditAction::GrantEvicted).grant(&surplus));
         revoke(app, &surplus, "too many grants for one person and client").await?;
     }
     Ok(())

@@ -3,16 +3,19 @@
 mod access;
 pub mod admin;
 mod app;
+mod audit;
 mod builder;
 mod client;
 mod client_auth;
 mod clock;
 mod config;
 mod consent;
+mod context;
 mod cookie;
 mod error;
 mod flow;
 mod grants;
+mod measure;
 mod pages;
 mod params;
 mod pkce;
@@ -30,17 +33,19 @@ mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use token_verifier::{Guard, Principal, TokenVerifier};
 
 use crate::{admin::Administration, app::App, verifier::GrantVerifier, watch::Watches};
 
 pub use crate::{
     access::{AccessPolicy, vouched_email},
+    audit::{AuditAction, AuditEvent, AuditOutcome, AuditSink},
     builder::{BuildError, OAuthProxyBuilder},
     clock::Clock,
     config::Lifetimes,
     error::{ErrorCode, OAuthError},
+    measure::{METRICS, Metric, MetricKind},
     redirect_uri::RedirectPolicy,
     watch::StreamEnd,
 };
@@ -79,7 +84,7 @@ impl OAuthProxy {
     /// The OAuth endpoints: metadata, registration, authorization, consent, callback, token,
     /// revocation.
     pub fn into_router(self) -> Router {
-        routes::router(&self.app)
+        self.in_context(routes::router(&self.app))
     }
 
     /// The OAuth endpoints, and `resource` behind the guard.
@@ -88,7 +93,12 @@ impl OAuthProxy {
     /// [`Principal`] in the request's extensions.
     pub fn protect(self, resource: Router) -> Router {
         let guarded = resource.layer(self.guard()).layer(routes::cors());
-        guarded.merge(self.into_router())
+        self.in_context(guarded.merge(routes::router(&self.app)))
+    }
+
+    /// Every request has its id, its place in the log and its count.
+    fn in_context(&self, router: Router) -> Router {
+        router.layer(from_fn_with_state(Arc::clone(&self.app), context::layer))
     }
 
     /// The tower layer that lets only good access tokens of the (first) resource pass.

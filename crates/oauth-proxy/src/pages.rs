@@ -13,7 +13,10 @@ use jwt_issuer::random_token;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::error::{OAuthError, chain};
+use crate::{
+    context,
+    error::{OAuthError, chain},
+};
 
 mod text;
 
@@ -198,10 +201,11 @@ pub(crate) fn refusal_with_return(error: &OAuthError, return_url: &str) -> Respo
     response
 }
 
-/// A reference that stands on a page and, with `event`, in the operator's log.
-pub(crate) fn correlation_id(event: &str) -> String {
-    let id = random_token::<6>();
-    tracing::info!(correlation_id = id, event, "a page told a person that something is wrong");
+/// A reference that stands on a page and, with `problem`, in the operator's log: the id of the
+/// request.
+pub(crate) fn correlation_id(problem: &str) -> String {
+    let id = context::request_id().unwrap_or_else(random_token::<9>);
+    tracing::info!(correlation_id = id, problem, "a page told a person that something is wrong");
     id
 }
 

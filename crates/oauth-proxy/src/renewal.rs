@@ -7,9 +7,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
+    context,
     error::{ErrorCode, OAuthError, chain},
     flow::refresh::{Standing, rotate, standing},
-    grants,
+    grants, measure,
     provider::{Identity, ProviderError, ProviderTokens},
     record::grant::{Grant, Lease},
     store::{StoreError, Stored},
@@ -58,7 +60,7 @@ pub(crate) async fn renew(
     };
     stored.version = version;
     let work = Work { app: Arc::clone(app), lease, token, generation };
-    let task = app.tasks.spawn(async move { work.run(stored).await });
+    let task = app.tasks.spawn(context::carried(async move { work.run(stored).await }));
     task.await.unwrap_or_else(|error| {
         Err(OAuthError::new(ErrorCode::ServerError, "the refresh did not finish").with_cause(error))
     })
@@ -84,13 +86,16 @@ impl Work {
 
     async fn call(&self) -> Result<ProviderTokens, ProviderError> {
         let deadline = self.app.config.lifetimes.provider_call;
-        let call = self.app.provider.refresh(&self.token);
-        tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
-            Err(ProviderError::Unavailable {
-                reason: format!("no answer within {deadline:?}"),
-                retry_after: None,
+        let call = async {
+            let call = self.app.provider.refresh(&self.token);
+            tokio::time::timeout(deadline, call).await.unwrap_or_else(|_| {
+                Err(ProviderError::Unavailable {
+                    reason: format!("no answer within {deadline:?}"),
+                    retry_after: None,
+                })
             })
-        })
+        };
+        measure::provider("refresh", call).await
     }
 
     async fn renewed(
@@ -133,7 +138,7 @@ impl Work {
     /// Within a deadline of its own: refresh, this and the write must fit into the lease.
     async fn identify(&self, tokens: &ProviderTokens) -> Result<Option<Identity>, ProviderError> {
         let deadline = self.app.config.lifetimes.provider_call;
-        let check = self.app.provider.identify(tokens, None);
+        let check = measure::provider("identify", self.app.provider.identify(tokens, None));
         tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| {
             Err(ProviderError::Unavailable {
                 reason: format!("the identity was not checked within {deadline:?}"),
@@ -163,6 +168,8 @@ impl Work {
         tokens: &ProviderTokens,
         why: &'static str,
     ) -> Result<OAuthError, StoreError> {
+        let event = AuditEvent::new(AuditAction::AccessWithdrawn).grant(&grant);
+        self.app.audit(&event.reason(why));
         let revoked = grants::revoke(&self.app, &grant, why).await;
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
         grants::tell_provider(&self.app, &grant, token.clone());
@@ -179,8 +186,9 @@ impl Work {
         if held.map(ExposeSecret::expose_secret) != Some(self.token.expose_secret()) {
             return Ok(Renewal::Conflict);
         }
-        tracing::info!(grant = fresh.record.id, reason, "the provider ended a session");
+        tracing::info!(grant = fresh.record.id, reason, "what the provider says of a session");
         if grants::revoke_version(&self.app, &fresh, "the provider ended the session").await? {
+            self.app.audit(&AuditEvent::new(AuditAction::ProviderEnded).grant(&fresh.record));
             Err(login_ended())
         } else {
             Ok(Renewal::Conflict)

@@ -20,6 +20,7 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::{
     app::App,
+    context::REQUEST_ID,
     error::{ErrorCode, OAuthError},
 };
 
@@ -52,6 +53,7 @@ pub(crate) fn cors() -> CorsLayer {
             header::WWW_AUTHENTICATE,
             HeaderName::from_static("mcp-session-id"),
             header::RETRY_AFTER,
+            REQUEST_ID,
         ])
         .max_age(std::time::Duration::from_hours(1))
 }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use kv_storage::{Cursor, Error, ErrorKind, KeyValue, Page, Ttl, Version};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{ErrorCode, OAuthError, chain};
+use crate::{
+    audit::{self, AuditEvent, AuditSink},
+    error::{ErrorCode, OAuthError, chain},
+};
 
 /// What can be stored, and where.
 pub(crate) trait Record: Serialize + DeserializeOwned {
@@ -86,27 +89,32 @@ struct AnyFormat {
 
 /// All collections of one deployment.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(Arc<dyn KeyValue>);
+pub(crate) struct Store {
+    storage: Arc<dyn KeyValue>,
+    audit: Option<Arc<dyn AuditSink>>,
+}
 
 impl Store {
-    pub(crate) fn new(storage: Arc<dyn KeyValue>) -> Self {
-        Self(storage)
+    pub(crate) fn new(storage: Arc<dyn KeyValue>, audit: Option<Arc<dyn AuditSink>>) -> Self {
+        Self { storage, audit }
     }
 
     pub(crate) async fn get<R: Record>(&self, key: &str) -> Result<Option<Stored<R>>> {
-        let Some(entry) = self.0.get(R::COLLECTION, key).await? else { return Ok(None) };
+        let Some(entry) = self.storage.get(R::COLLECTION, key).await? else { return Ok(None) };
         Ok(Some(Stored { record: decode(&entry.value)?, version: entry.version }))
     }
 
     /// What stands under each of `keys`, in their order. One record that cannot be read does not
     /// spoil the others.
     pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<Found<R>>> {
-        let entries = self.0.get_many(R::COLLECTION, keys).await?;
+        let entries = self.storage.get_many(R::COLLECTION, keys).await?;
         let found = entries.into_iter().map(|entry| {
             let Some(entry) = entry else { return Found::Absent };
             decode(&entry.value).map_or_else(
                 |error| {
                     tracing::warn!(cause = %chain(&error), "a record was left out");
+                    let event = AuditEvent::record_unreadable(R::COLLECTION);
+                    audit::tell(self.audit.as_deref(), &event);
                     Found::Unreadable
                 },
                 |record| Found::Record(Stored { record, version: entry.version }),
@@ -116,7 +124,7 @@ impl Store {
     }
 
     pub(crate) async fn put<R: Record>(&self, key: &str, record: &R, ttl: Duration) -> Result<()> {
-        self.0.put(R::COLLECTION, key, encode(record)?, Ttl::After(ttl)).await?;
+        self.storage.put(R::COLLECTION, key, encode(record)?, Ttl::After(ttl)).await?;
         Ok(())
     }
 
@@ -128,7 +136,7 @@ impl Store {
         ttl: Duration,
     ) -> Result<bool> {
         let value = encode(record)?;
-        Ok(self.0.put_if_absent(R::COLLECTION, key, value, Ttl::After(ttl)).await?.is_some())
+        Ok(self.storage.put_if_absent(R::COLLECTION, key, value, Ttl::After(ttl)).await?.is_some())
     }
 
     /// The new version; `None` if the record is gone or was written by somebody else meanwhile.
@@ -140,16 +148,19 @@ impl Store {
         ttl: Duration,
     ) -> Result<Option<Version>> {
         let value = encode(record)?;
-        Ok(self.0.compare_and_swap(R::COLLECTION, key, expected, value, Ttl::After(ttl)).await?)
+        Ok(self
+            .storage
+            .compare_and_swap(R::COLLECTION, key, expected, value, Ttl::After(ttl))
+            .await?)
     }
 
     pub(crate) async fn take<R: Record>(&self, key: &str) -> Result<Option<R>> {
-        self.0.take(R::COLLECTION, key).await?.map(|entry| decode(&entry.value)).transpose()
+        self.storage.take(R::COLLECTION, key).await?.map(|entry| decode(&entry.value)).transpose()
     }
 
     /// `true` if something live was there.
     pub(crate) async fn delete<R: Record>(&self, key: &str) -> Result<bool> {
-        Ok(self.0.delete(R::COLLECTION, key).await?)
+        Ok(self.storage.delete(R::COLLECTION, key).await?)
     }
 
     /// `true` if this very version was there.
@@ -158,7 +169,7 @@ impl Store {
         key: &str,
         expected: Version,
     ) -> Result<bool> {
-        Ok(self.0.compare_and_delete(R::COLLECTION, key, expected).await?)
+        Ok(self.storage.compare_and_delete(R::COLLECTION, key, expected).await?)
     }
 
     /// Every key that begins with `prefix`.
@@ -184,12 +195,12 @@ impl Store {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page> {
-        Ok(self.0.scan(R::COLLECTION, prefix, cursor, limit).await?)
+        Ok(self.storage.scan(R::COLLECTION, prefix, cursor, limit).await?)
     }
 
     /// Whether the storage answers.
     pub(crate) async fn health(&self) -> Result<()> {
-        Ok(self.0.health().await?)
+        Ok(self.storage.health().await?)
     }
 }
 

@@ -8,7 +8,7 @@ use moka::future::Cache;
 use token_verifier::{Principal, TokenVerifier, VerifyError};
 use tokio::time::Instant;
 
-use crate::{app::App, record::grant::Grant, scope::ScopeSet};
+use crate::{app::App, measure, record::grant::Grant, scope::ScopeSet};
 
 /// The most principals kept in memory: a few megabytes for as many active users.
 const MAX_CACHED: u64 = 10_000;
@@ -52,6 +52,7 @@ impl GrantVerifier {
                 "the access token was issued for another resource".to_owned(),
             ));
         }
+        measure::principal("storage");
         let read_at = Instant::now();
         let grant = self.app.store.get::<Grant>(&claims.grant).await.map_err(|error| {
             VerifyError::Unavailable { retry_after: RETRY_AFTER, source: Box::new(error) }
@@ -99,6 +100,7 @@ impl TokenVerifier for GrantVerifier {
         if let Some(cached) = self.cache.get(&key).await
             && cached.read_at.elapsed() < delay
         {
+            measure::principal("cache");
             if cached.principal.expires_at().is_some_and(|exp| now < exp) {
                 return Ok(cached.principal);
             }

@@ -10,7 +10,7 @@ use std::{
 use token_verifier::Principal;
 use tokio::sync::watch;
 
-use crate::{app::App, record::grant::Grant};
+use crate::{app::App, measure::OpenStream, record::grant::Grant};
 
 /// Why a stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Watches {
 
     /// Resolves when a stream of this principal must end.
     pub(crate) async fn until_end(&self, principal: &Principal) -> StreamEnd {
+        let _open = OpenStream::new();
         let expired = async {
             match principal.expires_at() {
                 Some(at) => {
@@ -47,13 +48,18 @@ impl Watches {
         };
         tokio::select! {
             biased;
-            () = self.until_revoked(principal) => StreamEnd::Revoked,
+            () = self.revoked(principal) => StreamEnd::Revoked,
             () = expired => StreamEnd::Expired,
         }
     }
 
     /// Resolves when the principal's grant is revoked.
     pub(crate) async fn until_revoked(&self, principal: &Principal) {
+        let _open = OpenStream::new();
+        self.revoked(principal).await;
+    }
+
+    async fn revoked(&self, principal: &Principal) {
         match principal.grant_id() {
             Some(id) => self.until_gone(id).await,
             None => std::future::pending().await,

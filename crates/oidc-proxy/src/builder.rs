@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use jwt_issuer::KeyRing;
 use kv_storage::Protected;
 use oauth_proxy::{
-    AccessPolicy, Lifetimes, OAuthProxy, OAuthProxyBuilder,
+    AccessPolicy, AuditSink, Lifetimes, OAuthProxy, OAuthProxyBuilder,
     provider::{Application, ApplicationBuilder, ClientAuthMethod},
 };
 use oidc_discovery::{Clock, Discovery, DiscoveryBuilder};
@@ -163,6 +163,17 @@ impl OidcProxyBuilder {
     /// How long everything lives.
     pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
         self.proxy(|proxy| proxy.lifetimes(lifetimes))
+    }
+
+    /// Who keeps the events that an auditor may ask for. Default: nobody; they stand in the log
+    /// either way.
+    pub fn audit(self, sink: Arc<dyn AuditSink>) -> Self {
+        self.proxy(|proxy| proxy.audit(sink))
+    }
+
+    /// How many proxies of the operator stand in front and add to `X-Forwarded-For`. Default: none.
+    pub fn trusted_proxies(self, proxies: usize) -> Self {
+        self.proxy(move |proxy| proxy.trusted_proxies(proxies))
     }
 
     /// Where the present moment comes from. Default: the system's clock.

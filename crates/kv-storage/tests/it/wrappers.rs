@@ -1,6 +1,6 @@
 //! What is particular to `Prefixed` and `Limited`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kv_storage::{
@@ -87,12 +87,17 @@ async fn a_value_copied_to_another_prefix_is_refused() {
     let shared = Arc::new(Memory::new());
     let key = Aes256Gcm::generate_key();
     let open = |prefix| encrypted(Prefixed::new(Arc::clone(&shared), prefix).unwrap(), &key);
-    let (live, staging) = (open("live"), open("staging"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = Arc::clone(&told);
+    let live = open("live")
+        .on_refused(move |collection| listener.lock().unwrap().push(collection.to_owned()));
+    let staging = open("staging");
     put(&staging, "grants", "forged").await.unwrap();
     let copied = get(&shared, "staging_grants").await.unwrap();
     put(&shared, "live_grants", copied.clone()).await.unwrap();
     assert_eq!(get(&live, "grants").await, None);
     assert_eq!(live.refused(), 1);
+    assert_eq!(*told.lock().unwrap(), ["grants"]);
     put(&shared, "grants", copied).await.unwrap();
     assert_eq!(get(&encrypted(shared, &key), "grants").await, None);
 }

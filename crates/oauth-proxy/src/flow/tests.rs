@@ -57,6 +57,7 @@ fn code() -> CodeRecord {
         resource: "https://mcp.example/mcp".to_owned(),
         grant_id: "grant".to_owned(),
         redeem_until: 1_300,
+        login: "login".to_owned(),
     }
 }
 

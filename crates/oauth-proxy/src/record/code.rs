@@ -14,6 +14,9 @@ pub(crate) struct CodeRecord {
     pub(crate) grant_id: String,
     /// Unix seconds.
     pub(crate) redeem_until: u64,
+    /// Joins the steps of this login in logs and audit; no secret.
+    #[serde(default)]
+    pub(crate) login: String,
 }
 
 impl Record for CodeRecord {

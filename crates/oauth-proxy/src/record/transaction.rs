@@ -10,6 +10,9 @@ use crate::{record::secret, scope::ScopeSet, store::Record};
 /// What the client asked for at the authorization endpoint, after all checks.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Authorization {
+    /// Joins the steps of this login in logs and audit; no secret.
+    #[serde(default)]
+    pub(crate) login: String,
     pub(crate) client: ClientSnapshot,
     pub(crate) redirect_uri: String,
     /// The client's `state`, to be returned as it came.

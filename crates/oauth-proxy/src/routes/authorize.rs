@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use jwt_issuer::random_token;
 use serde::Serialize;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     client::ClientRecord,
     client_auth,
     consent::ConsentRequest,
+    context,
     cookie::CsrfCookie,
     error::{ErrorCode, OAuthError},
     pages,
@@ -53,6 +55,8 @@ async fn respond(app: &App, headers: &HeaderMap, params: Result<Params, OAuthErr
     };
     match authorization {
         Ok(authorization) => {
+            context::belongs_to_login(&authorization.login);
+            tracing::info!(client = authorization.client.id, "a person is asked for consent");
             let csrf = CsrfCookie::of(&app.config, headers);
             let request = ConsentRequest::new(app, authorization, &csrf.value);
             consent::page(app, &request, &csrf)
@@ -142,6 +146,7 @@ fn checked(
     let refreshes = client.may_refresh()
         || requested.as_ref().is_some_and(|scopes| scopes.contains(OFFLINE_ACCESS));
     Ok(Authorization {
+        login: random_token::<12>(),
         client: ClientSnapshot {
             id: client.client_id.clone(),
             name: client.client_name.clone(),

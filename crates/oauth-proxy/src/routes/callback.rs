@@ -12,9 +12,10 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     app::App,
-    cookie,
+    audit::{AuditAction, AuditEvent},
+    context, cookie,
     error::{ErrorCode, OAuthError, chain},
-    grants,
+    grants, measure,
     pages::{self, DeniedPage, ErrorPage},
     params::Params,
     provider::{ExchangeRequest, Identity, ProviderError, ProviderTokens},
@@ -57,7 +58,9 @@ async fn returned(app: &Arc<App>, headers: &HeaderMap, query: &[u8]) -> Result<R
     let Some(pending) = app.store.get::<Transaction>(&key).await.map_err(storage)? else {
         return Err(Trouble::UnknownTransaction);
     };
+    context::belongs_to_login(&pending.record.authorization.login);
     if !cookie::is_bound(&app.config, headers, &key, &pending.record.binding) {
+        refused(app, &pending.record.authorization, "it was finished in another browser");
         return Err(Trouble::OtherBrowser);
     }
     let Some(transaction) = app.store.take::<Transaction>(&key).await.map_err(storage)? else {
@@ -70,6 +73,7 @@ async fn returned(app: &Arc<App>, headers: &HeaderMap, query: &[u8]) -> Result<R
         },
         Err(error) => {
             tracing::warn!(cause = %error, "an authorization response was not the provider's");
+            refused(app, &transaction.authorization, "the answer was not the provider's");
             failed(app, &transaction.authorization, error)
         }
     };
@@ -89,6 +93,7 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
         Ok(login) => login,
         Err(error) => {
             tracing::warn!(cause = %error, "a login at the provider could not be used");
+            refused(app, authorization, "the provider's answer could not be used");
             return failed(app, authorization, error);
         }
     };
@@ -98,6 +103,7 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
     }
     match grants::create(app, &transaction, identity, &tokens).await {
         Ok(None) => {
+            refused(app, authorization, "an operator ended it while it was under way");
             let error = OAuthError::new(
                 ErrorCode::AccessDenied,
                 "the operator ended this login while it was under way; start it again",
@@ -114,6 +120,7 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
         Err(error) => {
             let error = OAuthError::from(error);
             tracing::error!(cause = %chain(&error), "a grant could not be stored");
+            refused(app, authorization, "the grant could not be stored");
             to_client(app, &authorization.redirect_uri, authorization.state.as_deref(), &error)
         }
     }
@@ -124,13 +131,20 @@ async fn logged_in(
     exchange: &ExchangeRequest,
     nonce: &SecretString,
 ) -> Result<(ProviderTokens, Identity), ProviderError> {
-    let tokens = app.provider.exchange(exchange).await?;
-    match app.provider.identify(&tokens, Some(nonce.expose_secret())).await? {
+    let tokens = measure::provider("exchange", app.provider.exchange(exchange)).await?;
+    let check = app.provider.identify(&tokens, Some(nonce.expose_secret()));
+    match measure::provider("identify", check).await? {
         Some(identity) => Ok((tokens, identity)),
         None => Err(ProviderError::Refused {
             reason: "the provider's answer does not say who logged in".to_owned(),
         }),
     }
+}
+
+/// No login came of it.
+fn refused(app: &App, authorization: &Authorization, why: &str) {
+    let event = AuditEvent::new(AuditAction::LoginRefused).authorization(authorization);
+    app.audit(&event.reason(why));
 }
 
 /// What the client hears of the provider's trouble; the person is in the client's hands again.
@@ -150,6 +164,11 @@ fn failed(app: &App, authorization: &Authorization, error: ProviderError) -> Res
 fn refused_by_provider(app: &App, authorization: &Authorization, error: Option<&str>) -> Response {
     let code = error.unwrap_or("nothing");
     tracing::info!(provider_error = code.escape_default().to_string(), "no login at the provider");
+    let why = match code {
+        "access_denied" => "the provider denied access",
+        _ => "the provider answered with an error",
+    };
+    refused(app, authorization, why);
     let error = match code {
         "access_denied" => {
             OAuthError::new(ErrorCode::AccessDenied, "the login was refused at the provider")
@@ -167,13 +186,8 @@ fn refused_by_provider(app: &App, authorization: &Authorization, error: Option<&
 
 /// The rules say no: the person learns why, and takes the news to the client (D10).
 fn denied(app: &App, authorization: &Authorization, identity: &Identity) -> Response {
-    tracing::info!(
-        target: "audit",
-        event = "login_denied",
-        client = authorization.client.id,
-        subject = identity.subject,
-        "the rules do not let this person in"
-    );
+    let event = AuditEvent::new(AuditAction::LoginDenied).authorization(authorization);
+    app.audit(&event.identity(identity));
     let error = OAuthError::new(
         ErrorCode::AccessDenied,
         "this person may not use this server; its operator decides who may",

@@ -12,10 +12,13 @@ use secrecy::SecretString;
 
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
     client_auth,
     consent::{ConsentProblem, ConsentRequest},
+    context,
     cookie::{self, Binding, CsrfCookie},
     error::{ErrorCode, OAuthError},
+    measure,
     pages::{self, ConsentPage, ErrorPage},
     params::Params,
     pkce,
@@ -89,6 +92,7 @@ pub(crate) fn page(app: &App, request: &ConsentRequest, csrf: &CsrfCookie) -> Re
         request: &sealed,
         csrf: &csrf.value,
     };
+    measure::consent_shown();
     let mut response = page.into_response(StatusCode::OK);
     csrf.set(&app.config, response.headers_mut());
     response
@@ -109,6 +113,7 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
     }
     let sealed = params.required("request").map_err(refused)?;
     let request = ConsentRequest::open(app, sealed).map_err(problem)?;
+    context::belongs_to_login(&request.authorization.login);
     let cookie = cookie::read_csrf(&app.config, headers);
     request.check_csrf(params.one("csrf").map_err(refused)?, cookie.as_deref()).map_err(problem)?;
     let approved = match params.required("action").map_err(refused)? {
@@ -131,7 +136,7 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
     }
     let authorization = &request.authorization;
     if !approved {
-        tracing::info!(target: "audit", event = "consent_denied", client = authorization.client.id);
+        app.audit(&AuditEvent::new(AuditAction::LoginDeclined).authorization(authorization));
         let error = OAuthError::new(ErrorCode::AccessDenied, "the person did not approve");
         return Ok(to_client(
             app,
@@ -140,7 +145,7 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
             &error,
         ));
     }
-    tracing::info!(target: "audit", event = "consent_approved", client = authorization.client.id);
+    app.audit(&AuditEvent::new(AuditAction::LoginApproved).authorization(authorization));
     begin(app, headers, request).await
 }
 
@@ -176,7 +181,8 @@ async fn begin(
     let back = |error: &OAuthError| {
         to_client(app, &authorization.redirect_uri, authorization.state.as_deref(), error)
     };
-    let location = match app.provider.authorize_url(&upstream).await {
+    let asked = measure::provider("authorize_url", app.provider.authorize_url(&upstream)).await;
+    let location = match asked {
         Ok(location) => location,
         Err(error) => {
             tracing::warn!(cause = %error, "the provider cannot be asked for a login");

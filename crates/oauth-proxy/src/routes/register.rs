@@ -14,6 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
     client::{
         MAX_REGISTRATION_BYTES, PRESSED_LIFETIME, REGISTRATIONS_PER_HOUR, UNUSED_PER_DAY, accept,
     },
@@ -47,13 +48,17 @@ pub(crate) async fn post(
     let record = &accepted.record;
     let lifetime = app.registrations.lifetime(now, lifetimes.unused_client)?;
     app.store.put(&record.client_id, record, lifetime).await?;
+    app.audit(
+        &AuditEvent::new(AuditAction::ClientRegistered)
+            .client(&record.client_id, record.client_name.as_deref()),
+    );
     tracing::info!(
         client = record.client_id,
         name = ?record.client_name,
         redirects_to = ?record.redirect_uris.iter().map(|uri| display_host(uri)).collect::<Vec<_>>(),
         dropped_redirect_uris = accepted.dropped_redirect_uris,
         auth = ?record.token_endpoint_auth_method,
-        "client registered"
+        "what the client registered"
     );
     let uncached = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
     Ok((StatusCode::CREATED, uncached, Json(accepted.response())).into_response())

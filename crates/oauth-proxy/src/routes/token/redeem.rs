@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::{ProviderState, TokenResponse, answer, mark_used};
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
     client::ClientRecord,
+    context,
     error::{ErrorCode, OAuthError, chain},
     flow::code::{Redemption, Verdict, activate, check, verdict},
     grants,
@@ -46,9 +48,11 @@ pub(super) async fn redeem(
     };
     let code = code.record;
     check(&code, &redemption)?;
+    context::belongs_to_login(&code.login);
     let grant = activate_once(app, &code).await?;
     mark_used(app, client).await;
-    tracing::info!(grant = grant.id, client = grant.client.id, "a code was redeemed");
+    let event = AuditEvent::new(AuditAction::CodeRedeemed).grant(&grant);
+    app.audit(&event.login(&code.login));
     answer(app, &grant, &grant.scopes, ProviderState::Reachable)
 }
 
@@ -78,6 +82,8 @@ async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuth
         match verdict(code, &stored.record, now) {
             Verdict::Late => return Err(finished()),
             Verdict::Replay => {
+                let event = AuditEvent::new(AuditAction::CodeReplayed).grant(&stored.record);
+                app.audit(&event.login(&code.login));
                 grants::revoke(app, &stored.record, "a code was used twice").await?;
                 return Err(finished());
             }

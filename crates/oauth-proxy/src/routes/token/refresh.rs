@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::{ProviderState, TokenResponse, access_lifetime, answer, mark_used};
 use crate::{
     app::App,
+    audit::{AuditAction, AuditEvent},
     client::ClientRecord,
     error::{ErrorCode, OAuthError},
     flow::refresh::{Standing, rotate, standing},
-    grants,
+    grants, measure,
     params::Params,
     record::grant::Grant,
     refresh_token::RefreshToken,
@@ -36,7 +37,10 @@ pub(super) async fn refresh(
         resource: resource.transpose()?,
         scope: params.one("scope")?.map(ScopeSet::parse),
     };
-    let (grant, provider) = request.settle(app).await?;
+    let settled = request.settle(app).await;
+    let carried_over = matches!(settled, Ok((_, ProviderState::Down)));
+    measure::refresh(settled.as_ref().map(drop), carried_over);
+    let (grant, provider) = settled?;
     let answer = answer(app, &grant, &request.scopes(&grant), provider)?;
     mark_used(app, client).await;
     Ok(answer)
@@ -64,29 +68,20 @@ impl Request<'_> {
             };
             self.check(app, &stored.record)?;
             if unsure.as_ref() == Some(&RotationMark::of(&stored.record)) {
+                note(app, AuditAction::Refreshed, &stored.record);
                 return Ok((stored.record, ProviderState::Reachable));
             }
             let now = app.clock.now();
             let generation = self.token.generation;
             match standing(&stored.record, generation, now, lifetimes.refresh_grace) {
                 Standing::Current => {}
-                Standing::Ahead => tracing::warn!(
-                    target: "audit",
-                    event = "store_lost_a_write",
-                    grant = stored.record.id,
-                    "a refresh token is ahead of the store"
-                ),
+                Standing::Ahead => note(app, AuditAction::RefreshAhead, &stored.record),
                 Standing::Retired => {
-                    tracing::info!(
-                        target: "audit",
-                        event = "refresh_in_grace",
-                        grant = stored.record.id,
-                        client = self.client_id,
-                        "a rotated refresh token led to its successor"
-                    );
+                    note(app, AuditAction::RefreshRepeated, &stored.record);
                     return Ok((stored.record, ProviderState::Reachable));
                 }
                 Standing::Replay => {
+                    note(app, AuditAction::RefreshReplayed, &stored.record);
                     grants::revoke(app, &stored.record, "a refresh token was used again").await?;
                     return Err(finished());
                 }
@@ -144,8 +139,14 @@ impl Request<'_> {
             && let Some(token) = stored.record.provider.refresh_token.clone()
         {
             return Ok(match renew(app, stored, token, self.token.generation).await? {
-                Renewal::Renewed(grant) => Step::Done(grant, ProviderState::Reachable),
-                Renewal::CarriedOver(grant) => Step::Done(grant, ProviderState::Down),
+                Renewal::Renewed(grant) => {
+                    note(app, AuditAction::Refreshed, &grant);
+                    Step::Done(grant, ProviderState::Reachable)
+                }
+                Renewal::CarriedOver(grant) => {
+                    note(app, AuditAction::Refreshed, &grant);
+                    Step::Done(grant, ProviderState::Down)
+                }
                 Renewal::Conflict => Step::Again,
             });
         }
@@ -156,7 +157,7 @@ impl Request<'_> {
         let ttl = grant.ttl(now, lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => {
-                tracing::info!(grant = grant.id, generation = grant.generation, "rotated");
+                note(app, AuditAction::Refreshed, &grant);
                 Ok(Step::Done(Box::new(grant), ProviderState::Reachable))
             }
             Ok(None) => Ok(Step::Again),
@@ -197,6 +198,10 @@ impl RotationMark {
     fn of(grant: &Grant) -> Self {
         Self { generation: grant.generation, used_at: grant.used_at }
     }
+}
+
+fn note(app: &App, action: AuditAction, grant: &Grant) {
+    app.audit(&AuditEvent::new(action).grant(grant));
 }
 
 fn finished() -> OAuthError {

@@ -1,19 +1,21 @@
 //! The part `set-up`: brings what the other parts need and a new machine has not.
 //!
 //! What is installed is used. The rest comes from where such a machine can have it: crates from
-//! cargo's registry, servers and the browser from Debian, never by sudo. Everything of ours lies
-//! under `set-up` in the target directory, and is there only when it is complete. After this part
+//! cargo's registry, servers and the browser from Debian, never by sudo, MCP clients from npm and
+//! `PyPI` in locked versions. Everything of ours lies under `set-up` in the target directory, and is there only when it is complete. After this part
 //! nothing needs more than loopback.
 
 mod debian;
+mod node;
 mod place;
 mod program;
+mod python;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsString,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -37,11 +39,26 @@ pub(crate) enum Thing {
     Chromium,
     Nginx,
     Caddy,
+    /// Node.js, as new as some clients need it.
+    Node,
+    /// The npm packages of `tests/clients`.
+    NodeModules,
+    /// A Python with the packages of `tests/clients`.
+    Python,
 }
 
 impl Thing {
-    pub(crate) const ALL: &[Self] =
-        &[Self::Crates, Self::Redis, Self::Postgres, Self::Chromium, Self::Nginx, Self::Caddy];
+    pub(crate) const ALL: &[Self] = &[
+        Self::Crates,
+        Self::Redis,
+        Self::Postgres,
+        Self::Chromium,
+        Self::Nginx,
+        Self::Caddy,
+        Self::Node,
+        Self::NodeModules,
+        Self::Python,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -51,6 +68,9 @@ impl Thing {
             Self::Chromium => "chromium",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
+            Self::Node => "Node.js",
+            Self::NodeModules => "npm packages",
+            Self::Python => "Python packages",
         }
     }
 }
@@ -132,6 +152,11 @@ impl Machine {
         env::var_os(variable).filter(|value| !value.is_empty())
     }
 
+    /// The program `name`, as a shell would find it.
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        self.directories.iter().map(|place| place.join(name)).find(|path| path.is_file())
+    }
+
     /// Runs a command of the set-up; a bad end is an error that quotes its last words.
     fn run(&self, name: &str, invocation: &Invocation) -> anyhow::Result<String> {
         let log = self.logs.join(format!("set-up-{name}.log"));
@@ -154,6 +179,9 @@ pub(crate) fn run(
     let machine = Machine::look(root, target, logs);
     fs::create_dir_all(&machine.place)
         .with_context(|| format!("cannot create {}", machine.place.display()))?;
+    // Two runs at once share the place: the second one finds what the first one brought.
+    let lock = File::create(machine.place.join("lock")).context("cannot create the lock")?;
+    lock.lock().context("cannot wait for another set-up")?;
     let mut apt = Apt::new(&machine);
     let mut set_up = SetUp::default();
     for &thing in wanted {
@@ -181,6 +209,9 @@ fn bring(machine: &Machine, apt: &mut Apt<'_>, thing: Thing) -> anyhow::Result<B
         Thing::Chromium => program::bring(machine, apt, &program::CHROMIUM),
         Thing::Nginx => program::bring(machine, apt, &program::NGINX),
         Thing::Caddy => program::bring(machine, apt, &program::CADDY),
+        Thing::Node => node::bring(machine, apt),
+        Thing::NodeModules => node::modules(machine, apt),
+        Thing::Python => python::bring(machine, apt),
     }
 }
 

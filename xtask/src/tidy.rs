@@ -69,6 +69,7 @@ const RULES: &[Rule] = &[
     ("open ends", |repository| text::open_ends(&repository.files)),
     ("no ignored tests", |repository| text::ignored_tests(&repository.files)),
     ("nothing of one machine", |repository| text::machine(&repository.files)),
+    ("no addresses in lock files", |repository| text::addresses_in_locks(&repository.files)),
     ("no ambient input in libraries", |repository| sources::ambient(&repository.files)),
     ("owned tasks", |repository| sources::tasks(&repository.files)),
     ("links", |repository| links::relative(&repository.files)),

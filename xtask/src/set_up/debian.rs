@@ -4,7 +4,7 @@ mod unpack;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 
 use super::{Machine, program::Program};
 use crate::process::Invocation;
@@ -50,22 +50,28 @@ pub(super) struct Apt<'a> {
 
 impl<'a> Apt<'a> {
     pub(super) fn new(machine: &'a Machine) -> Self {
-        let has = |name: &str| machine.directories.iter().any(|place| place.join(name).is_file());
-        let way = Way::of(machine.is_root, has("apt-get") && has("dpkg-deb"));
+        let has_apt = ["apt-get", "dpkg-deb"].iter().all(|name| machine.find(name).is_some());
+        let way = Way::of(machine.is_root, has_apt);
         Self { machine, way, updated: false }
     }
 
     /// Installs or unpacks the package of `program`.
     pub(super) fn bring(&mut self, program: &Program) -> anyhow::Result<()> {
         let brought = match self.way {
-            Way::Install => self.update().and_then(|()| self.install(program)),
+            Way::Install => self.install(program.package, program.service),
             Way::Unpack => self.update().and_then(|()| unpack::bring(self.machine, program)),
-            Way::None => {
-                bail!("not installed, and without apt-get it cannot be: {}", program.advice())
-            }
+            Way::None => Err(anyhow!("there is no apt-get")),
         };
-        brought
-            .with_context(|| format!("not installed, and cannot be brought: {}", program.advice()))
+        brought.with_context(|| format!("is not here and cannot be brought, {}", program.advice()))
+    }
+
+    /// Installs a package that works at its own place only, so not without root.
+    pub(super) fn bring_tool(&mut self, package: &str) -> anyhow::Result<()> {
+        let brought = match self.way {
+            Way::Install => self.install(package, None),
+            Way::Unpack | Way::None => Err(anyhow!("only root can, with apt-get")),
+        };
+        brought.with_context(|| format!("install the Debian package `{package}` (or the like)"))
     }
 
     /// Once a run: a new machine has no lists, an old one has lists of what is gone.
@@ -82,12 +88,12 @@ impl<'a> Apt<'a> {
         Ok(())
     }
 
-    fn install(&self, program: &Program) -> anyhow::Result<()> {
+    fn install(&mut self, package: &str, service: Option<&str>) -> anyhow::Result<()> {
+        self.update()?;
         let quiet = QuietServices::begin(Path::new(POLICY))?;
-        let package = program.package;
         let install = apt_get(["install", "--yes", "--no-install-recommends", package]);
         self.machine.run(&format!("apt-{package}"), &install)?;
-        if let (QuietServices::Theirs, Some(service)) = (&quiet, program.service) {
+        if let (QuietServices::Theirs, Some(service)) = (&quiet, service) {
             let stop = Invocation::new("invoke-rc.d --quiet").arg(service).arg("stop");
             self.machine.run(&format!("stop-{service}"), &stop)?;
         }

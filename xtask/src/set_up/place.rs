@@ -1,7 +1,9 @@
 //! Directories that are there only when they are complete.
 
 use std::{
+    collections::hash_map::DefaultHasher,
     fs,
+    hash::{Hash as _, Hasher as _},
     path::{Path, PathBuf},
 };
 
@@ -32,6 +34,14 @@ pub(super) fn once(
     Ok(true)
 }
 
+/// The name of the directory for what these texts (a lock file, a version) describe: another text
+/// is another directory.
+pub(super) fn named_after(what: &str, texts: &[String]) -> String {
+    let mut hasher = DefaultHasher::new();
+    texts.hash(&mut hasher);
+    format!("{what}-{:016x}", hasher.finish())
+}
+
 fn unfinished(place: &Path) -> PathBuf {
     let mut name = place.as_os_str().to_owned();
     name.push(".unfinished");
@@ -51,6 +61,18 @@ mod tests {
     use anyhow::bail;
 
     use super::*;
+
+    #[test]
+    fn another_lock_file_is_another_place() {
+        let name = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|&text| text.into()).collect();
+            named_after("npm", &texts)
+        };
+        assert_eq!(name(&["a 1", "b"]), name(&["a 1", "b"]));
+        assert_ne!(name(&["a 1", "b"]), name(&["a 2", "b"]));
+        assert_ne!(name(&["a 1", "b"]), name(&["a 1b", ""]));
+        assert!(name(&[]).starts_with("npm-"));
+    }
 
     #[test]
     fn what_was_interrupted_is_done_again() {

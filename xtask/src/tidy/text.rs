@@ -23,6 +23,10 @@ const MACHINE: &[&str] = &[
     concat!("deb.", "debian.org"),
 ];
 
+/// What a lock file says when it says where something comes from.
+const ADDRESSES: &[&str] =
+    &["\"resolved\"", "://", "--index-url", "--extra-index-url", "--find-links", "--trusted-host"];
+
 /// What is left for later has an issue: the mark is followed by its number, as in `(#12)`.
 pub(super) fn open_ends(files: &[TextFile]) -> Vec<Violation> {
     find(files, |_, line| {
@@ -58,6 +62,22 @@ pub(super) fn machine(files: &[TextFile]) -> Vec<Violation> {
     find(files, |_, line| {
         let found = MACHINE.iter().find(|word| line.contains(*word))?;
         Some(format!("`{found}` means something on one machine only"))
+    })
+}
+
+/// Lock files of npm and pip say what by version and hash, not where from: each machine has its own
+/// way to the registry. (Cargo's names the registry by a constant.)
+pub(super) fn addresses_in_locks(files: &[TextFile]) -> Vec<Violation> {
+    let is_lock = |file: &TextFile| {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        matches!(name, "package-lock.json" | "npm-shrinkwrap.json" | ".npmrc" | "pip.conf")
+            || (name.starts_with("requirements") && name != "requirements.in")
+    };
+    find(files, |file, line| {
+        // Where the money goes is no download.
+        let said = is_lock(file) && !line.trim_start().starts_with("\"url\":");
+        let found = ADDRESSES.iter().find(|word| said && line.contains(*word))?;
+        Some(format!("`{found}`: a lock file has versions and hashes, no addresses"))
     })
 }
 
@@ -101,5 +121,16 @@ mod tests {
         let text = format!("see {}shared\nresolved = https://{}.org/x\n", MACHINE[0], MACHINE[3]);
         assert_eq!(machine(&[TextFile::new("README.md", &text)]).len(), 2);
         assert_eq!(machine(&[TextFile::new("README.md", "see docs/homework/a.md")]), []);
+    }
+
+    #[test]
+    fn an_address_in_a_lock_file_is_reported() {
+        let npm = "\"integrity\": \"sha512-x\",\n\"resolved\": \"elsewhere.tgz\",\n\"funding\": {\n\"url\": \"https://a.example\"\n";
+        let found = addresses_in_locks(&[TextFile::new("tests/clients/package-lock.json", npm)]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].place.ends_with(":2"));
+        let pip = "a==1 \\\n    --hash=sha256:0\n--index-url https://mirror.example\n";
+        assert_eq!(addresses_in_locks(&[TextFile::new("requirements.lock", pip)]).len(), 1);
+        assert_eq!(addresses_in_locks(&[TextFile::new("docs/a.md", pip)]), []);
     }
 }

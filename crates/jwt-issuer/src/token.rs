@@ -1,23 +1,14 @@
-//! The access tokens that we issue (RFC 9068 in form, signed with HS256).
+//! The access tokens that we issue (RFC 9068 in form).
 
 use std::{borrow::Cow, fmt};
 
-use jsonwebtoken::{
-    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
-    errors::ErrorKind,
-};
+use jsonwebtoken::{Header, Validation, decode, decode_header, encode, errors::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Error, KeyId, KeyRing, TokenError,
-    key::{DerivedKey, Usage},
-};
+use crate::{Error, KeyRing, SigningAlgorithm, TokenError, key::Usage, signing::SigningKey};
 
 /// How many seconds `iat` may lie in the future: replicas' clocks differ.
 pub const MAX_CLOCK_SKEW: u64 = 60;
-
-/// The only algorithm that is ever written or accepted.
-const ALGORITHM: Algorithm = Algorithm::HS256;
 
 /// What an access token says, `iss` aside: that one belongs to [`JwtIssuer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,26 +36,33 @@ pub struct AccessClaims {
 pub struct JwtIssuer {
     issuer: String,
     header: Header,
-    signing_key: EncodingKey,
-    verifying_keys: Vec<(KeyId, DecodingKey)>,
-    validation: Validation,
+    signs: SigningKey,
+    /// Every key of the ring, with every algorithm.
+    verify: Vec<(SigningKey, Validation)>,
 }
 
 impl JwtIssuer {
-    /// For the tokens of `issuer`, byte for byte as it stands in the metadata.
+    /// For the tokens of `issuer`, byte for byte as it stands in the metadata, signed with HS256.
     pub fn new(keys: &KeyRing, issuer: &str) -> Self {
-        let keys = keys.derive(Usage::AccessToken, "HS256", issuer);
-        let current = &keys[0];
-        let mut header = Header::new(ALGORITHM);
+        Self::with_algorithm(keys, issuer, SigningAlgorithm::Hs256)
+    }
+
+    /// The same, signed with `algorithm`. Tokens of the others verify as well, so that replicas of
+    /// which some sign with a new algorithm understand one another.
+    pub fn with_algorithm(keys: &KeyRing, issuer: &str, algorithm: SigningAlgorithm) -> Self {
+        let signs = SigningKey::derive(keys.current(), Usage::AccessToken, algorithm, issuer);
+        let mut header = Header::new(algorithm.to_jwa());
         header.typ = Some("at+jwt".into());
-        header.kid = Some(current.id.to_string());
-        Self {
-            issuer: issuer.into(),
-            header,
-            signing_key: EncodingKey::from_secret(current.key.as_slice()),
-            verifying_keys: keys.iter().map(verifying_key).collect(),
-            validation: signature_only(),
-        }
+        header.kid = Some(signs.kid.clone());
+        let verify = SigningAlgorithm::ALL
+            .into_iter()
+            .flat_map(|algorithm| keys.signing_keys(Usage::AccessToken, algorithm, issuer))
+            .map(|key| {
+                let validation = signature_only(key.algorithm);
+                (key, validation)
+            })
+            .collect();
+        Self { issuer: issuer.into(), header, signs, verify }
     }
 
     /// The token that says `claims`, signed under the current key.
@@ -84,12 +82,13 @@ impl JwtIssuer {
             scope: claims.scope.as_str().into(),
             gid: claims.grant.as_str().into(),
         };
-        encode(&self.header, &wire, &self.signing_key).map_err(|source| Error::Sign(source.into()))
+        encode(&self.header, &wire, &self.signs.signs).map_err(|source| Error::Sign(source.into()))
     }
 
     /// What `token` says, if it is one of ours and good at `now` (Unix time in seconds).
     ///
-    /// Checked: algorithm, `typ` (RFC 9068 §4), `kid`, signature, `iss`, that every claim is
+    /// Checked: algorithm, `typ` (RFC 9068 §4), `kid`, that the key is one of the algorithm,
+    /// signature, `iss`, that every claim is
     /// there, `exp` to the second and `iat` within [`MAX_CLOCK_SKEW`].
     ///
     /// **Not** checked: `aud` is returned for the caller to compare with the resource at hand,
@@ -100,19 +99,20 @@ impl JwtIssuer {
     /// The first check that failed.
     pub fn verify(&self, token: &str, now: u64) -> Result<AccessClaims, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
-        if header.alg != ALGORITHM {
+        if SigningAlgorithm::ALL.iter().all(|known| known.to_jwa() != header.alg) {
             return Err(TokenError::Algorithm);
         }
         if header.crit.is_some() || !header.typ.as_deref().is_some_and(is_access_token_type) {
             return Err(TokenError::Type);
         }
         let kid = header.kid.as_deref().ok_or(TokenError::UnknownKey)?;
-        let (_, key) = self
-            .verifying_keys
-            .iter()
-            .find(|(id, _)| id.as_str() == kid)
-            .ok_or(TokenError::UnknownKey)?;
-        let wire = decode::<WireClaims<'static>>(token, key, &self.validation)
+        let (key, validation) =
+            self.verify.iter().find(|(key, _)| key.kid == kid).ok_or(TokenError::UnknownKey)?;
+        // The key says how it is used, never the token.
+        if key.algorithm.to_jwa() != header.alg {
+            return Err(TokenError::Algorithm);
+        }
+        let wire = decode::<WireClaims<'static>>(token, &key.verifies, validation)
             .map_err(|error| match error.kind() {
                 ErrorKind::InvalidSignature => TokenError::Signature,
                 ErrorKind::Json(_) => TokenError::Claims,
@@ -139,7 +139,8 @@ impl fmt::Debug for JwtIssuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtIssuer")
             .field("issuer", &self.issuer)
-            .field("keys", &self.verifying_keys.iter().map(|(id, _)| id).collect::<Vec<_>>())
+            .field("algorithm", &self.signs.algorithm)
+            .field("key", &self.signs.kid)
             .finish_non_exhaustive()
     }
 }
@@ -173,13 +174,9 @@ impl From<WireClaims<'_>> for AccessClaims {
     }
 }
 
-fn verifying_key(key: &DerivedKey) -> (KeyId, DecodingKey) {
-    (key.id.clone(), DecodingKey::from_secret(key.key.as_slice()))
-}
-
 /// The library checks the signature; the claims are checked here, against a clock that is given.
-fn signature_only() -> Validation {
-    let mut validation = Validation::new(ALGORITHM);
+fn signature_only(algorithm: SigningAlgorithm) -> Validation {
+    let mut validation = Validation::new(algorithm.to_jwa());
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_nbf = false;

@@ -2,6 +2,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
 use super::*;
 use crate::{MasterKey, key::Usage};
 
@@ -55,7 +57,7 @@ fn forge_under(key: &[u8], header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
     let key = EncodingKey::from_secret(key);
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, ALGORITHM).unwrap();
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
     format!("{message}.{signature}")
 }
 
@@ -87,7 +89,8 @@ fn hs256_is_rfc_7515() {
     let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
         eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.\
         dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-    let decoded = decode::<Value>(token, &DecodingKey::from_secret(&key), &signature_only());
+    let validation = signature_only(SigningAlgorithm::Hs256);
+    let decoded = decode::<Value>(token, &DecodingKey::from_secret(&key), &validation);
     assert_eq!(decoded.unwrap().claims["iss"], "joe");
     // It is a JWT, but not an access token of ours.
     assert_eq!(issuer().verify(token, NOW), Err(TokenError::Type));
@@ -138,7 +141,7 @@ fn claims_have_one_type() {
 }
 
 #[test]
-fn only_hs256_is_accepted() {
+fn the_key_decides_the_algorithm() {
     for alg in ["HS384", "HS512", "RS256", "PS256", "ES256", "EdDSA"] {
         let token = forge(&changed(header(), "alg", json!(alg)), &wire());
         assert_eq!(issuer().verify(&token, NOW), Err(TokenError::Algorithm), "{alg}");
@@ -148,6 +151,47 @@ fn only_hs256_is_accepted() {
         assert_eq!(issuer().verify(&token, NOW), Err(TokenError::Malformed), "{alg}");
         let unsigned = &token[..=token.rfind('.').unwrap()];
         assert_eq!(issuer().verify(unsigned, NOW), Err(TokenError::Malformed), "{alg}");
+    }
+}
+
+#[test]
+fn a_public_key_is_no_secret() {
+    // The oldest trick: signed with HMAC, under the published key of an asymmetric one.
+    for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+        let ring = KeyRing::new(master());
+        let issuer = JwtIssuer::with_algorithm(&ring, ISSUER, algorithm);
+        let public = &ring.public_keys(algorithm, ISSUER)["keys"][0];
+        let header = changed(header(), "kid", public["kid"].clone());
+        let x = URL_SAFE_NO_PAD.decode(public["x"].as_str().unwrap()).unwrap();
+        for secret in [x, public.to_string().into_bytes()] {
+            let token = forge_under(&secret, &header, &wire());
+            assert_eq!(issuer.verify(&token, NOW), Err(TokenError::Algorithm), "{algorithm}");
+        }
+    }
+}
+
+#[test]
+fn every_algorithm_signs_and_all_are_understood() {
+    let ring = KeyRing::new(MasterKey::generate()).with_older(master());
+    for algorithm in SigningAlgorithm::ALL {
+        let old = JwtIssuer::with_algorithm(&KeyRing::new(master()), ISSUER, algorithm);
+        let token = old.sign(&claims()).unwrap();
+        assert_eq!(decode_header(&token).unwrap().alg, algorithm.to_jwa());
+        for other in SigningAlgorithm::ALL {
+            let replica = JwtIssuer::with_algorithm(&ring, ISSUER, other);
+            assert_eq!(replica.verify(&token, NOW), Ok(claims()), "{algorithm} at {other}");
+            assert_eq!(replica.verify(&token, 1_600), Err(TokenError::Expired));
+        }
+        let (content, signature) = token.rsplit_once('.').unwrap();
+        let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            let altered = format!("{content}.{}", URL_SAFE_NO_PAD.encode(&bytes));
+            assert_eq!(old.verify(&altered, NOW), Err(TokenError::Signature), "{algorithm} {at}");
+            bytes[at] ^= 1;
+        }
+        let elsewhere = JwtIssuer::new(&ring, "https://other.example.com");
+        assert!(elsewhere.verify(&token, NOW).is_err(), "{algorithm}");
     }
 }
 
@@ -262,7 +306,7 @@ fn the_last_character_has_one_spelling() {
 fn debug_shows_no_key() {
     assert_eq!(
         format!("{:?}", issuer()),
-        r#"JwtIssuer { issuer: "https://mcp.example.com", keys: [KeyId("wbzjYAbTlTqj")], .. }"#
+        r#"JwtIssuer { issuer: "https://mcp.example.com", algorithm: Hs256, key: "wbzjYAbTlTqj", .. }"#
     );
 }
 

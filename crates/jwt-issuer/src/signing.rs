@@ -149,11 +149,11 @@ fn pkcs8(prefix: &[u8], private: &[u8; 32]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The first candidate from 1 to n − 1.
-fn p256_scalar(mut candidate: impl FnMut(u32) -> Zeroizing<[u8; 32]>) -> Zeroizing<[u8; 32]> {
-    (0..)
-        .map(&mut candidate)
+fn p256_scalar(candidate: impl FnMut(u8) -> Zeroizing<[u8; 32]>) -> Zeroizing<[u8; 32]> {
+    (0..=u8::MAX)
+        .map(candidate)
         .find(|scalar| **scalar != [0; 32] && **scalar < P256_ORDER)
-        .expect("four thousand million candidates are not all out of range")
+        .expect("256 candidates are not all out of range")
 }
 
 #[cfg(test)]

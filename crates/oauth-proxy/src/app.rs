@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use jwt_issuer::{JwtIssuer, KeyRing, Mac, Sealer};
+use jwt_issuer::{JwtIssuer, KeyRing, Mac, Sealer, SigningAlgorithm};
+use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -36,15 +37,18 @@ pub(crate) struct Keys {
     pub(crate) consent: Sealer,
     pub(crate) refresh: Mac,
     pub(crate) by_subject: Mac,
+    /// The JWK set: with what others verify what we sign.
+    pub(crate) public: Value,
 }
 
 impl Keys {
-    pub(crate) fn new(ring: &KeyRing, issuer: &str) -> Self {
+    pub(crate) fn new(ring: &KeyRing, issuer: &str, algorithm: SigningAlgorithm) -> Self {
         Self {
-            access: JwtIssuer::new(ring, issuer),
+            access: JwtIssuer::with_algorithm(ring, issuer, algorithm),
             consent: Sealer::new(ring, "consent-request", issuer),
             refresh: Mac::new(ring, "refresh-token", issuer),
             by_subject: Mac::new(ring, "by-subject", issuer),
+            public: ring.public_keys(algorithm, issuer),
         }
     }
 }

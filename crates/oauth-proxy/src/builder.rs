@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jwt_issuer::KeyRing;
+use jwt_issuer::{KeyRing, SigningAlgorithm};
 use kv_storage::{KeyValue, Protected};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::{Host, Url};
@@ -30,6 +30,7 @@ pub struct OAuthProxyBuilder {
     provider: Arc<dyn Provider>,
     storage: Option<Arc<dyn KeyValue>>,
     keys: Option<KeyRing>,
+    algorithm: SigningAlgorithm,
     access: Option<AccessPolicy>,
     resources: Vec<String>,
     required_scopes: Vec<String>,
@@ -89,6 +90,7 @@ impl OAuthProxyBuilder {
             provider,
             storage: None,
             keys: None,
+            algorithm: SigningAlgorithm::default(),
             access: None,
             resources: Vec::new(),
             required_scopes: vec!["openid".to_owned()],
@@ -121,6 +123,16 @@ impl OAuthProxyBuilder {
     /// Signs and seals everything that we issue; the first key is the current one. Required.
     pub fn signing_keys(mut self, keys: KeyRing) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// What access tokens are signed with. Default: HS256, which only we can verify.
+    ///
+    /// With the others every resource server can, with the keys at `jwks_uri`; it then learns of a
+    /// revocation only when the token ends, so that no access token lives longer than
+    /// [`Lifetimes::MAX_PUBLIC_ACCESS_TOKEN`], whatever was given.
+    pub fn signing_algorithm(mut self, algorithm: SigningAlgorithm) -> Self {
+        self.algorithm = algorithm;
         self
     }
 
@@ -231,6 +243,10 @@ impl OAuthProxyBuilder {
             .chain(self.extra_scopes.iter().map(String::as_str))
             .chain([OFFLINE_ACCESS])
             .collect();
+        let mut lifetimes = self.lifetimes;
+        if self.algorithm.is_asymmetric() {
+            lifetimes.access_token = lifetimes.access_token.min(Lifetimes::MAX_PUBLIC_ACCESS_TOKEN);
+        }
         let config = Config {
             base_path: base.path,
             secure_cookies: base.https,
@@ -244,10 +260,10 @@ impl OAuthProxyBuilder {
             provider_name: self
                 .provider_name
                 .unwrap_or_else(|| "your identity provider".to_owned()),
-            lifetimes: self.lifetimes,
+            lifetimes,
             trusted_proxies: self.trusted_proxies,
         };
-        let keys = Keys::new(&keys, &config.issuer);
+        let keys = Keys::new(&keys, &config.issuer, self.algorithm);
         Ok(OAuthProxy::new(App {
             config,
             clock: self.clock,

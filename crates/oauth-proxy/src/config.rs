@@ -18,7 +18,8 @@ pub struct Lifetimes {
     pub code: Duration,
     /// How long a redeemed code is remembered, so that a replay is noticed. Default 24 h.
     pub code_memory: Duration,
-    /// Our access token. Default 1 h.
+    /// Our access token. Default 1 h; at most [`MAX_PUBLIC_ACCESS_TOKEN`](Self::MAX_PUBLIC_ACCESS_TOKEN)
+    /// if others can verify it.
     pub access_token: Duration,
     /// Our access token while the provider cannot be asked (D7). Default 5 min.
     pub outage_access_token: Duration,
@@ -87,6 +88,10 @@ impl Lifetimes {
 
     /// The largest difference between clocks that is put up with.
     pub const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
+
+    /// The longest life of an access token that others verify by themselves: they learn of a
+    /// revocation only when it ends.
+    pub const MAX_PUBLIC_ACCESS_TOKEN: Duration = Duration::from_mins(10);
 
     /// Far beyond anything useful, and far from where sums of Unix seconds overflow.
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);

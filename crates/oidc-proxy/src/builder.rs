@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jwt_issuer::KeyRing;
+use jwt_issuer::{KeyRing, SigningAlgorithm};
 use kv_storage::Protected;
 use oauth_proxy::{
     AccessPolicy, AuditSink, Lifetimes, OAuthProxy, OAuthProxyBuilder,
@@ -74,6 +74,13 @@ impl OidcProxyBuilder {
     /// Signs and seals everything that we issue. Required.
     pub fn signing_keys(self, keys: KeyRing) -> Self {
         self.proxy(|proxy| proxy.signing_keys(keys))
+    }
+
+    /// What access tokens are signed with. Default: HS256. With the others, resource servers
+    /// elsewhere can verify them, and none lives longer than
+    /// [`Lifetimes::MAX_PUBLIC_ACCESS_TOKEN`].
+    pub fn signing_algorithm(self, algorithm: SigningAlgorithm) -> Self {
+        self.proxy(move |proxy| proxy.signing_algorithm(algorithm))
     }
 
     /// Who may log in. Required.

@@ -15,7 +15,7 @@ pub use crate::{
 };
 
 /// What every program that uses the facade names, so that it needs no further dependency for it.
-pub use jwt_issuer::{KeyRing, MasterKey};
+pub use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
 pub use oauth_proxy::{
     AccessPolicy, AuditAction, AuditEvent, AuditOutcome, AuditSink, Lifetimes, METRICS, Metric,
     MetricKind, StreamEnd, admin, provider::ClientAuthMethod, vouched_email,

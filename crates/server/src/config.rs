@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use jwt_issuer::KeyRing;
 use kv_storage::Fernet;
-use oidc_proxy::{ClientAuthMethod, Lifetimes};
+use oidc_proxy::{ClientAuthMethod, Lifetimes, SigningAlgorithm};
 use secrecy::SecretString;
 
 pub(crate) use self::{
@@ -53,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) storage_keys: Option<Fernet>,
     /// What signs and seals, if it was given.
     pub(crate) signing_keys: Option<KeyRing>,
+    pub(crate) signing_algorithm: SigningAlgorithm,
     pub(crate) log_format: log::Format,
     pub(crate) lifetimes: Lifetimes,
 }

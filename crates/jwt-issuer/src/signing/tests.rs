@@ -104,7 +104,7 @@ fn a_candidate_out_of_range_is_passed_over() {
 #[test]
 fn candidates_differ() {
     let candidate =
-        |attempt: u32| master().derive(Usage::AccessToken, &format!("ES256/{attempt}"), ISSUER);
+        |attempt: u8| master().derive(Usage::AccessToken, &format!("ES256/{attempt}"), ISSUER);
     assert_ne!(candidate(0), candidate(1));
 }
 

@@ -37,7 +37,7 @@ const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// because clients stumble over the HTML of a catch-all; nothing here can answer 5xx or 429 (D7).
 pub(crate) fn router(app: &App) -> Router {
     let config = &app.config;
-    let documents = Arc::new(Documents::new(config));
+    let documents = Arc::new(Documents::new(app));
     let get = move |OriginalUri(uri): OriginalUri| {
         let answer = documents.answer(uri.path());
         async move { answer }
@@ -60,7 +60,8 @@ fn places(config: &Config) -> BTreeSet<&str> {
 struct Documents(HashMap<String, Bytes>);
 
 impl Documents {
-    fn new(config: &Config) -> Self {
+    fn new(app: &App) -> Self {
+        let config = &app.config;
         let mut documents = HashMap::new();
         let server = body(&AuthorizationServer::new(config));
         for path in places(config) {
@@ -82,7 +83,7 @@ impl Documents {
         for path in ["", config.base_path.as_str()].into_iter().flat_map(prm_paths) {
             documents.entry(path).or_insert_with(|| default.clone());
         }
-        let keys = body(&json!({ "keys": [] }));
+        let keys = body(&app.keys.public);
         documents.insert(JWKS_PATH.to_owned(), keys.clone());
         documents.insert(format!("{}{JWKS_PATH}", config.base_path), keys);
         Self(documents)

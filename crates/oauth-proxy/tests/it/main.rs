@@ -8,6 +8,7 @@ mod budget;
 mod callback;
 mod code;
 mod consent;
+mod keys;
 mod metadata;
 mod outage;
 mod refresh;

@@ -9,7 +9,7 @@ use anyhow::Error;
 use forwarder::Forwarder;
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Fernet, Memory};
-use oidc_proxy::{AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder};
+use oidc_proxy::{AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, SigningAlgorithm};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
@@ -24,7 +24,7 @@ use super::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP, AUDIENCE,
         BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
         EXTRA_AUTHORIZE_PARAMS, IDENTITY, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH,
-        PRODUCTION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, STORAGE,
+        PRODUCTION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE,
         STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD,
     },
 };
@@ -73,6 +73,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         Fernet::new(keys).map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
     });
     let signing_keys = reader.keys(&JWT_SIGNING_KEY, signing_keys);
+    let signing_algorithm = reader.parsed(&SIGNING_ALGORITHM, str::parse::<SigningAlgorithm>);
     let log_format = match reader.parsed(&LOG_FORMAT, log::Format::parse) {
         Some(format) => format,
         None => log::Format::by_terminal(),
@@ -110,6 +111,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         storage: storage?,
         storage_keys,
         signing_keys,
+        signing_algorithm: signing_algorithm?,
         log_format,
         lifetimes,
     })
@@ -126,6 +128,7 @@ impl Config {
             .required_scopes(&self.required_scopes)
             .extra_authorize_params(self.extra_authorize_params.clone())
             .access(self.access.policy.clone())
+            .signing_algorithm(self.signing_algorithm)
             .lifetimes(self.lifetimes.clone());
         if let Some(secret) = &self.client_secret {
             builder = builder.client_secret(secret.clone());

@@ -172,6 +172,8 @@ settings! {
     JWT_SIGNING_KEY = "jwt-signing-key", Keeping, Secret { file: "jwt-signing-key-file" }, "KEYS",
         Means("made once and kept beside the database"),
         "keys that sign tokens, base64url, newest first";
+    SIGNING_ALGORITHM = "signing-algorithm", Keeping, Text, "ALGORITHM", Is("HS256"),
+        "HS256, or ES256 or EdDSA for tokens that others can verify";
     LOG_FORMAT = "log-format", Operation, Text, "FORMAT",
         Means("text on a terminal, else json"), "text or json";
     PRODUCTION = "production", Operation, Switch, "true|false",

@@ -385,6 +385,18 @@ fn production_refuses_what_is_good_for_trying_out_only() {
 }
 
 #[test]
+fn the_algorithm_is_one_of_three() {
+    for algorithm in SigningAlgorithm::ALL {
+        let config = load(&[("signing-algorithm", algorithm.as_str())]).unwrap();
+        assert_eq!(config.signing_algorithm, algorithm);
+    }
+    for other in ["RS256", "none", "eddsa"] {
+        let problems = load(&[("signing-algorithm", other)]).unwrap_err();
+        assert!(problems.contains("it is none of HS256, ES256, EdDSA"), "{problems}");
+    }
+}
+
+#[test]
 fn a_listener_beyond_this_machine_is_noticed() {
     for (listen, loopback) in [
         ("127.0.0.1:0", true),
@@ -492,6 +504,7 @@ fn what_counts_is_printed_with_its_source() {
     storage = "redis://redacted@db/0"  # environment
     # storage_encryption_key: made once and kept beside the database
     # jwt_signing_key: made once and kept beside the database
+    signing_algorithm = "HS256"  # default
     # log_format: text on a terminal, else json
     production = false  # environment
     danger_memory_storage = false  # default

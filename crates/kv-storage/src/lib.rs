@@ -2,6 +2,8 @@
 
 mod clock;
 mod contract;
+#[cfg(feature = "disk")]
+mod disk;
 mod encrypted;
 mod error;
 mod limited;
@@ -19,6 +21,8 @@ mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "disk")]
+pub use crate::disk::{Disk, DiskBuilder};
 #[cfg(feature = "aes-gcm")]
 pub use crate::encrypted::Aes256Gcm;
 #[cfg(feature = "fernet")]

@@ -32,6 +32,13 @@ const MEMORY: Scheme = Scheme {
     parse: parse_memory,
 };
 
+const DISK: Scheme = Scheme {
+    name: "disk",
+    form: "disk:///path/to/directory",
+    availability: Availability::Feature("disk"),
+    parse: |scheme, rest| path::directory(scheme, rest).map(Place::Disk),
+};
+
 const SQLITE: Scheme = Scheme {
     name: "sqlite",
     form: "sqlite:///path/to/file",
@@ -41,8 +48,8 @@ const SQLITE: Scheme = Scheme {
 
 const SCHEMES: [Scheme; 11] = [
     MEMORY,
+    DISK,
     SQLITE,
-    later("disk", "disk:///path"),
     later("postgres", "postgres://…"),
     later("postgresql", "postgresql://…"),
     later("redis", "redis://…"),
@@ -68,6 +75,7 @@ const fn later(name: &'static str, form: &'static str) -> Scheme {
 #[derive(Debug, Eq, PartialEq)]
 enum Place {
     Memory,
+    Disk(PathBuf),
     Sqlite(PathBuf),
 }
 
@@ -76,10 +84,11 @@ enum Place {
 /// | URL | store | feature |
 /// | --- | --- | --- |
 /// | `memory:` | `Memory` with the default bounds | `memory` |
+/// | `disk:///path/to/directory` | `Disk`; the directory is made if there is none, what it is in must exist | `disk` |
 /// | `sqlite:///path/to/file` | `Sqlite`; the file is made if there is none, its directory must exist | `sqlite` |
 ///
 /// Paths are absolute; what a URL cannot hold in a path (`?`, `#`, `%`) is percent-encoded.
-/// The schemes `disk`, `postgres`, `postgresql`, `redis`, `rediss`, and the latter two with
+/// The schemes `postgres`, `postgresql`, `redis`, `rediss`, and the latter two with
 /// `+sentinel` or `+cluster`, are kept for later versions.
 ///
 /// Values rest as they are given: wrap the store in [`Encrypted`](crate::Encrypted).
@@ -107,6 +116,14 @@ pub async fn open(url: &str) -> Result<Arc<dyn KeyValue>> {
         Place::Memory => Ok(Arc::new(crate::Memory::new())),
         #[cfg(not(feature = "memory"))]
         Place::Memory => Err(compiled_out(&MEMORY)),
+        #[cfg(feature = "disk")]
+        Place::Disk(directory) => {
+            let opened = crate::Disk::open(directory).await;
+            let store = opened.map_err(|error| error.with_hint(&form_hint(&DISK)))?;
+            Ok(Arc::new(store))
+        }
+        #[cfg(not(feature = "disk"))]
+        Place::Disk(_) => Err(compiled_out(&DISK)),
         #[cfg(feature = "sqlite")]
         Place::Sqlite(path) => {
             let opened = crate::Sqlite::open(path).await;
@@ -165,7 +182,7 @@ fn known_forms() -> String {
 }
 
 /// A backend of this version that this build does not have.
-#[cfg(any(test, not(all(feature = "memory", feature = "sqlite"))))]
+#[cfg(any(test, not(all(feature = "disk", feature = "memory", feature = "sqlite"))))]
 fn compiled_out(scheme: &Scheme) -> Error {
     let feature = match scheme.availability {
         Availability::Feature(feature) => feature,

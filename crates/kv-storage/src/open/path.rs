@@ -17,6 +17,15 @@ pub(super) fn file(scheme: &Scheme, rest: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The path of a directory.
+pub(super) fn directory(scheme: &Scheme, rest: &str) -> Result<PathBuf> {
+    let path = absolute(scheme, rest)?;
+    if path.file_name().is_none() {
+        return Err(wrong(scheme, "the path must name a directory of its own"));
+    }
+    Ok(path)
+}
+
 /// What follows `scheme:` as a path; a URL that says more than that is refused.
 fn absolute(scheme: &Scheme, rest: &str) -> Result<PathBuf> {
     let refused = |reason| Err(wrong(scheme, reason));

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{MEMORY, Place, SQLITE, compiled_out, parse};
+use super::{DISK, MEMORY, Place, SQLITE, compiled_out, parse};
 use crate::ErrorKind;
 
 fn refusal(url: &str) -> String {
@@ -21,6 +21,13 @@ fn urls_name_places() {
         ("sqlite:///..//:memory:", "/..//:memory:"),
     ] {
         assert_eq!(parse(url).unwrap(), Place::Sqlite(PathBuf::from(path)), "{url}");
+    }
+    for (url, path) in [
+        ("disk:///kv", "/kv"),
+        ("DISK:///var/lib/proxy/", "/var/lib/proxy/"),
+        ("disk:///a%20b/%C3%A9", "/a b/\u{e9}"),
+    ] {
+        assert_eq!(parse(url).unwrap(), Place::Disk(PathBuf::from(path)), "{url}");
     }
 }
 
@@ -64,9 +71,26 @@ fn wrong_forms_name_the_right_one() {
 }
 
 #[test]
+fn wrong_directories_name_the_right_form() {
+    for (url, reason) in [
+        ("disk:", "absolute and follow three slashes"),
+        ("disk:kv", "absolute and follow three slashes"),
+        ("disk://kv", "no host may stand before it"),
+        ("disk://localhost/kv", "no host may stand before it"),
+        ("disk:///", "a directory of its own"),
+        ("disk:///..", "a directory of its own"),
+        ("disk:///kv?sync=off", "no options"),
+        ("disk:///kv%00", "written %25"),
+    ] {
+        let message = refusal(url);
+        assert!(message.contains(reason), "{url}: {message}");
+        assert!(message.ends_with("; the URL's form is disk:///path/to/directory"), "{message}");
+    }
+}
+
+#[test]
 fn later_schemes_are_recognized() {
     for scheme in [
-        "disk",
         "postgres",
         "postgresql",
         "redis",
@@ -85,7 +109,8 @@ fn later_schemes_are_recognized() {
 
 #[test]
 fn unknown_schemes_get_the_known_ones() {
-    let known = "give one of memory: (feature memory), sqlite:///path/to/file (feature sqlite)";
+    let known = "give one of memory: (feature memory), disk:///path/to/directory (feature disk), \
+                 sqlite:///path/to/file (feature sqlite)";
     assert_eq!(
         refusal("mysql://user:hunter2@host/db"),
         format!("storage URLs with scheme \"mysql\" are unknown: {known}")
@@ -124,6 +149,11 @@ fn compiled_out_backends_name_their_feature() {
             MEMORY,
             "storage memory: is not compiled into this build: \
              turn on feature memory of kv-storage",
+        ),
+        (
+            DISK,
+            "storage disk:///path/to/directory is not compiled into this build: \
+             turn on feature disk of kv-storage",
         ),
         (
             SQLITE,

@@ -1,7 +1,7 @@
 //! The suite against every backend, each plain and encrypted, and against every wrapper.
 
 use kv_storage::{
-    Aes256Gcm, Encrypted, Fernet, KeyValue, Limited, Memory, Metered, Prefixed, Sqlite,
+    Aes256Gcm, Disk, Encrypted, Fernet, KeyValue, Limited, Memory, Metered, Prefixed, Sqlite,
     conformance, limits,
     testing::{Faulty, Fixture, TestClock},
 };
@@ -9,6 +9,13 @@ use kv_storage::{
 fn memory() -> (Memory, TestClock) {
     let clock = TestClock::new();
     (Memory::builder().clock(clock.clock()).build(), clock)
+}
+
+async fn disk() -> (Disk, TestClock, tempfile::TempDir) {
+    let clock = TestClock::new();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Disk::builder(directory.path()).clock(clock.clock()).open().await.unwrap();
+    (store, clock, directory)
 }
 
 async fn sqlite() -> (Sqlite, TestClock, tempfile::TempDir) {
@@ -42,6 +49,21 @@ conformance!(memory_plain, async || {
 conformance!(memory_fernet, async || {
     let (store, clock) = memory();
     Fixture::new(fernet(store, &clock)).with_clock(clock)
+});
+
+conformance!(disk_plain, async || {
+    let (store, clock, directory) = disk().await;
+    Fixture::new(store).with_clock(clock).with_guard(directory)
+});
+
+conformance!(disk_fernet, async || {
+    let (store, clock, directory) = disk().await;
+    Fixture::new(fernet(store, &clock)).with_clock(clock).with_guard(directory)
+});
+
+conformance!(disk_aes_gcm, async || {
+    let (store, clock, directory) = disk().await;
+    Fixture::new(aes_gcm(store, &clock)).with_clock(clock).with_guard(directory)
 });
 
 conformance!(sqlite_plain, async || {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod conformance;
+mod crashes;
+mod disk;
 mod encrypted;
 mod faulty;
 mod memory;

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
 use kv_storage::{
-    Aes256Gcm, Cipher, Encrypted, Entry, Fernet, KeyValue, Memory, Prefixed, Sqlite, Ttl, Version,
-    testing::TestClock,
+    Aes256Gcm, Cipher, Disk, Encrypted, Entry, Fernet, KeyValue, Memory, Prefixed, Sqlite, Ttl,
+    Version, testing::TestClock,
 };
 use proptest::prelude::*;
 
@@ -292,6 +292,20 @@ proptest! {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("kv.sqlite");
             let store = Sqlite::builder(path).clock(clock.clock()).open().await.unwrap();
+            if encrypt {
+                follow(&encrypted(store, aes_gcm(), &clock), &clock, operations).await;
+            } else {
+                follow(&store, &clock, operations).await;
+            }
+        });
+    }
+
+    #[test]
+    fn disk_follows_the_model(operations in operations(), encrypt: bool) {
+        block_on(async {
+            let clock = TestClock::new();
+            let directory = tempfile::tempdir().unwrap();
+            let store = Disk::builder(directory.path()).clock(clock.clock()).open().await.unwrap();
             if encrypt {
                 follow(&encrypted(store, aes_gcm(), &clock), &clock, operations).await;
             } else {

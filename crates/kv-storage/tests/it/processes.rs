@@ -18,7 +18,7 @@ const CLAIMS: usize = 40;
 const COUNTS: usize = 25;
 const DEADLINE: Duration = Duration::from_mins(1);
 
-fn start(role: &str, directory: &Path) -> Child {
+pub(crate) fn start(role: &str, directory: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "processes::child", "--nocapture"])
         .env(ROLE, role)
@@ -39,6 +39,9 @@ async fn child() {
         return store.close().await;
     }
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    if let Some(backend) = role.to_str().unwrap().strip_prefix("crash ") {
+        return crate::crashes::write(backend, &directory).await;
+    }
     let store = Sqlite::open(directory.join("kv.sqlite")).await.unwrap();
     if role == "write" {
         return write(&store).await;

@@ -8,41 +8,69 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use xshell::{Shell, cmd};
 
-/// Packages that belong to backends which this crate did not ask for.
-const UNASKED: &[&str] = &["sqlx", "sqlx-core", "libsqlite3-sys", "redis", "redb", "fernet"];
+/// Packages that belong to backends and ciphers, which the crate gets only if it asked for them.
+const BY_FEATURE: &[&str] = &[
+    "sqlx",
+    "sqlx-core",
+    "libsqlite3-sys",
+    "redis",
+    "redb",
+    "fernet",
+    "aes-gcm",
+    "aws-lc-rs",
+    "metrics",
+];
 
+/// What the crate does; with `memory`, the default.
 const MAIN: &str = "\
 fn main() {
     println!(\"{:?}\", kv_storage::Memory::new());
 }
 ";
 
-/// Builds and runs the crate and looks at what it compiled; returns how many things were checked.
+/// The features that it takes one after the other, and what each may bring.
+const CASES: &[(&str, &[&str])] = &[("memory", &[]), ("disk", &["redb"])];
+
+/// Looks at what the crate compiles with each of some features, and builds and runs it with the
+/// default; returns how many things were checked.
 pub(crate) fn run(shell: &Shell, target: &Path) -> anyhow::Result<u64> {
     let root = shell.current_dir();
     let directory = shell.create_temp_dir().context("cannot create a temporary directory")?;
     let at = directory.path();
-    shell.write_file(at.join("Cargo.toml"), manifest(&root))?;
     shell.write_file(at.join("src/main.rs"), MAIN)?;
+    let mut checked = 0;
+    let _inside = shell.push_dir(at);
+    for (feature, brings) in CASES {
+        shell.write_file(at.join("Cargo.toml"), manifest(&root, feature))?;
+        // Anew for each: the one that is there lists only what the last one needed.
+        shell.copy_file(root.join("Cargo.lock"), at.join("Cargo.lock"))?;
+        let tree = cmd!(shell, "cargo tree --offline -e normal,build --prefix none");
+        let tree = tree.quiet().read()?;
+        let found = unasked(&tree, brings);
+        ensure!(
+            found.is_empty(),
+            "kv-storage with the feature {feature} compiles {}",
+            found.join(", ")
+        );
+        ensure!(
+            brings.iter().all(|package| names(&tree).any(|name| name == *package)),
+            "kv-storage with the feature {feature} does not compile its engine"
+        );
+        checked += 1;
+    }
+    shell.write_file(at.join("Cargo.toml"), manifest(&root, "memory"))?;
     shell.copy_file(root.join("Cargo.lock"), at.join("Cargo.lock"))?;
-
-    let inside = shell.push_dir(at);
     let target = target.join("standalone");
-    let tree = cmd!(shell, "cargo tree --offline -e normal,build --prefix none").quiet().read()?;
     let output =
         cmd!(shell, "cargo run --offline --quiet --target-dir {target}").quiet().output()?;
-    drop(inside);
-
-    let found = unasked(&tree);
-    ensure!(found.is_empty(), "kv-storage alone compiles {}", found.join(", "));
     ensure!(
         output.stdout.starts_with(b"Memory"),
         "the crate printed something else than its store"
     );
-    Ok(2)
+    Ok(checked + 1)
 }
 
-fn manifest(root: &Path) -> String {
+fn manifest(root: &Path, feature: &str) -> String {
     let kv_storage = root.join("crates/kv-storage");
     let kv_storage = kv_storage.display();
     format!(
@@ -53,7 +81,7 @@ version = \"0.0.0\"
 edition = \"2024\"
 
 [dependencies]
-kv-storage = {{ path = '{kv_storage}' }}
+kv-storage = {{ path = '{kv_storage}', features = [\"{feature}\"] }}
 
 [profile.dev]
 debug = false
@@ -63,12 +91,14 @@ debug = false
     )
 }
 
-/// The packages of [`UNASKED`] in the lines of `cargo tree --prefix none`.
-fn unasked(tree: &str) -> Vec<&str> {
-    tree.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| UNASKED.contains(name))
-        .collect()
+/// The packages in the lines of `cargo tree --prefix none`.
+fn names(tree: &str) -> impl Iterator<Item = &str> {
+    tree.lines().filter_map(|line| line.split_whitespace().next())
+}
+
+/// Those of them that are in [`BY_FEATURE`] and not in `brings`.
+fn unasked<'a>(tree: &'a str, brings: &[&str]) -> Vec<&'a str> {
+    names(tree).filter(|name| BY_FEATURE.contains(name) && !brings.contains(name)).collect()
 }
 
 #[cfg(test)]
@@ -79,7 +109,8 @@ mod tests {
     fn a_driver_is_found() {
         let tree =
             "standalone v0.0.0 (/x)\nkv-storage v0.0.0\nsqlx v0.9.0\nsqlx-macros v0.9.0 (*)\n";
-        assert_eq!(unasked(tree), ["sqlx"]);
-        assert!(unasked("kv-storage v0.0.0\nbytes v1.0.0").is_empty());
+        assert_eq!(unasked(tree, &[]), ["sqlx"]);
+        assert!(unasked(tree, &["sqlx"]).is_empty());
+        assert!(unasked("kv-storage v0.0.0\nbytes v1.0.0", &[]).is_empty());
     }
 }

@@ -223,7 +223,7 @@ fn prepare(database: &Database) -> Result<Known, redb::Error> {
             return Ok(Known::Foreign);
         }
         let format = look.open_table(ABOUT)?.get(FORMAT)?;
-        return Ok(match format.as_ref().map(|format| format.value()) {
+        return Ok(match format.as_ref().map(redb::AccessGuard::value) {
             Some([PRESENT_FORMAT]) => Known::Ours,
             Some([later, ..]) => Known::Later(*later),
             _ => Known::Foreign,

@@ -153,6 +153,7 @@ async fn a_disk_that_fails_in_the_middle_leaves_the_outcome_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::await_holding_lock, reason = "the writing thread waits for it, no task")]
 async fn writes_that_wait_together_share_a_synchronization() {
     let scene = scene().await;
     scene.put("warm").await.unwrap();
@@ -173,6 +174,7 @@ async fn writes_that_wait_together_share_a_synchronization() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::await_holding_lock, reason = "the writing thread waits for it, no task")]
 async fn who_hangs_up_neither_undoes_nor_doubles_a_write() {
     let scene = scene().await;
     let version = scene.put("swapped").await.unwrap();

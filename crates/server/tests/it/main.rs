@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod demo;
+mod deploy;
 mod help;
 mod login;
+mod manual;
 mod process;
 mod serve;

@@ -15,6 +15,10 @@ mod metered;
 mod open;
 #[cfg(any(feature = "metrics", feature = "testing"))]
 mod operation;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod page;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod prefixed;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -31,6 +35,8 @@ pub use crate::encrypted::Fernet;
 pub use crate::memory::{Memory, MemoryBuilder};
 #[cfg(feature = "metrics")]
 pub use crate::metered::Metered;
+#[cfg(feature = "postgres")]
+pub use crate::postgres::Postgres;
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteBuilder};
 pub use crate::{

@@ -6,6 +6,8 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
+#[cfg(feature = "postgres")]
+pub(crate) use self::path::percent_decode;
 use crate::{Error, ErrorKind, KeyValue, Result};
 
 /// What a storage URL can begin with.
@@ -46,12 +48,27 @@ const SQLITE: Scheme = Scheme {
     parse: |scheme, rest| path::file(scheme, rest).map(Place::Sqlite),
 };
 
+/// The form of a URL for PostgreSQL.
+pub(crate) const POSTGRES_FORM: &str =
+    "postgres://user:password@host:port/database?schema=kv_storage";
+
+/// The backend reads the rest of the URL itself.
+const POSTGRES: Scheme = Scheme {
+    name: "postgres",
+    form: POSTGRES_FORM,
+    availability: Availability::Feature("postgres"),
+    parse: |_, _| Ok(Place::Postgres),
+};
+
+/// The same by its other name.
+const POSTGRESQL: Scheme = Scheme { name: "postgresql", ..POSTGRES };
+
 const SCHEMES: [Scheme; 11] = [
     MEMORY,
     DISK,
     SQLITE,
-    later("postgres", "postgres://…"),
-    later("postgresql", "postgresql://…"),
+    POSTGRES,
+    POSTGRESQL,
     later("redis", "redis://…"),
     later("rediss", "rediss://…"),
     later("redis+sentinel", "redis+sentinel://…"),
@@ -77,6 +94,7 @@ enum Place {
     Memory,
     Disk(PathBuf),
     Sqlite(PathBuf),
+    Postgres,
 }
 
 /// Opens the store that a URL names, so that the backend is a matter of configuration.
@@ -86,10 +104,11 @@ enum Place {
 /// | `memory:` | `Memory` with the default bounds | `memory` |
 /// | `disk:///path/to/directory` | `Disk`; the directory is made if there is none, what it is in must exist | `disk` |
 /// | `sqlite:///path/to/file` | `Sqlite`; the file is made if there is none, its directory must exist | `sqlite` |
+/// | `postgres://user:password@host:port/database` (or `postgresql://…`) | `Postgres`, which documents its options, such as `?schema=` | `postgres` |
 ///
 /// Paths are absolute; what a URL cannot hold in a path (`?`, `#`, `%`) is percent-encoded.
-/// The schemes `postgres`, `postgresql`, `redis`, `rediss`, and the latter two with
-/// `+sentinel` or `+cluster`, are kept for later versions.
+/// The schemes `redis` and `rediss`, also with `+sentinel` or `+cluster`, are kept for later
+/// versions.
 ///
 /// Values rest as they are given: wrap the store in [`Encrypted`](crate::Encrypted).
 ///
@@ -132,6 +151,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn KeyValue>> {
         }
         #[cfg(not(feature = "sqlite"))]
         Place::Sqlite(_) => Err(compiled_out(&SQLITE)),
+        #[cfg(feature = "postgres")]
+        Place::Postgres => Ok(Arc::new(crate::Postgres::open(url).await?)),
+        #[cfg(not(feature = "postgres"))]
+        Place::Postgres => Err(compiled_out(&POSTGRES)),
     }
 }
 
@@ -174,7 +197,7 @@ fn form_hint(scheme: &Scheme) -> String {
 
 /// Which URLs this version knows, and what each needs.
 fn known_forms() -> String {
-    let known = SCHEMES.iter().filter_map(|scheme| match scheme.availability {
+    let known = SCHEMES.iter().filter(|scheme| scheme.name != POSTGRESQL.name).filter_map(|scheme| match scheme.availability {
         Availability::Feature(feature) => Some(format!("{} (feature {feature})", scheme.form)),
         Availability::Later => None,
     });
@@ -182,7 +205,10 @@ fn known_forms() -> String {
 }
 
 /// A backend of this version that this build does not have.
-#[cfg(any(test, not(all(feature = "disk", feature = "memory", feature = "sqlite"))))]
+#[cfg(any(
+    test,
+    not(all(feature = "disk", feature = "memory", feature = "postgres", feature = "sqlite"))
+))]
 fn compiled_out(scheme: &Scheme) -> Error {
     let feature = match scheme.availability {
         Availability::Feature(feature) => feature,

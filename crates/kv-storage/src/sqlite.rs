@@ -2,7 +2,6 @@
 
 mod error;
 mod file;
-mod page;
 
 use std::{
     fmt,
@@ -23,7 +22,7 @@ use self::file::FileId;
 use crate::{
     Clock, Cursor, Entry, KeyValue, Page, Result, Ttl, Version,
     clock::{system_clock, unix_millis},
-    limits,
+    limits, page,
 };
 
 /// How long a write waits for one of another process: far longer than any write takes, so that

@@ -1,3 +1,6 @@
 //! Servers of a test's own: started on free ports in a temporary place, gone with the value.
 
+pub mod postgres;
 pub mod program;
+
+pub use crate::postgres::Postgres;

@@ -45,7 +45,7 @@ fn absolute(scheme: &Scheme, rest: &str) -> Result<PathBuf> {
 }
 
 /// Undoes RFC 3986 §2.1.
-fn percent_decode(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

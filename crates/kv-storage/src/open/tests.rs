@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{DISK, MEMORY, Place, SQLITE, compiled_out, parse};
+use super::{DISK, MEMORY, POSTGRES, Place, SQLITE, compiled_out, parse};
 use crate::ErrorKind;
 
 fn refusal(url: &str) -> String {
@@ -13,6 +13,9 @@ fn refusal(url: &str) -> String {
 fn urls_name_places() {
     assert_eq!(parse("memory:").unwrap(), Place::Memory);
     assert_eq!(parse("MEMORY:").unwrap(), Place::Memory);
+    for url in ["postgres://user:hunter2@host/db", "PostgreSQL://", "postgres:"] {
+        assert_eq!(parse(url).unwrap(), Place::Postgres, "{url}");
+    }
     for (url, path) in [
         ("sqlite:///kv.sqlite", "/kv.sqlite"),
         ("SQLite:///var/lib/proxy/kv.sqlite", "/var/lib/proxy/kv.sqlite"),
@@ -91,8 +94,6 @@ fn wrong_directories_name_the_right_form() {
 #[test]
 fn later_schemes_are_recognized() {
     for scheme in [
-        "postgres",
-        "postgresql",
         "redis",
         "rediss",
         "redis+sentinel",
@@ -110,7 +111,8 @@ fn later_schemes_are_recognized() {
 #[test]
 fn unknown_schemes_get_the_known_ones() {
     let known = "give one of memory: (feature memory), disk:///path/to/directory (feature disk), \
-                 sqlite:///path/to/file (feature sqlite)";
+                 sqlite:///path/to/file (feature sqlite), \
+                 postgres://user:password@host:port/database?schema=kv_storage (feature postgres)";
     assert_eq!(
         refusal("mysql://user:hunter2@host/db"),
         format!("storage URLs with scheme \"mysql\" are unknown: {known}")
@@ -132,7 +134,6 @@ fn no_error_shows_a_password() {
         "sqlite://user:hunter2@host/kv.sqlite",
         "sqlite:///kv.sqlite?password=hunter2",
         "sqlite:///%zzhunter2",
-        "postgres://user:hunter2@host/db",
         "redis://:hunter2@host",
         "redis:hunter2",
         "mysql://user:hunter2@host/db",
@@ -159,6 +160,11 @@ fn compiled_out_backends_name_their_feature() {
             SQLITE,
             "storage sqlite:///path/to/file is not compiled into this build: \
              turn on feature sqlite of kv-storage",
+        ),
+        (
+            POSTGRES,
+            "storage postgres://user:password@host:port/database?schema=kv_storage is not \
+             compiled into this build: turn on feature postgres of kv-storage",
         ),
     ] {
         let error = compiled_out(&scheme);

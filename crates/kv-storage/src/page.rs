@@ -1,7 +1,9 @@
+//! Pages of a scan in stores that keep their keys in order.
+
 use crate::Cursor;
 
 /// The keys that a page can hold: from the first value on, before the second.
-pub(super) fn range(prefix: &str, cursor: Option<Cursor>) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn range(prefix: &str, cursor: Option<Cursor>) -> (Vec<u8>, Vec<u8>) {
     let mut start = prefix.as_bytes().to_vec();
     if let Some(Cursor(last)) = cursor
         && last >= start

@@ -197,10 +197,15 @@ fn form_hint(scheme: &Scheme) -> String {
 
 /// Which URLs this version knows, and what each needs.
 fn known_forms() -> String {
-    let known = SCHEMES.iter().filter(|scheme| scheme.name != POSTGRESQL.name).filter_map(|scheme| match scheme.availability {
-        Availability::Feature(feature) => Some(format!("{} (feature {feature})", scheme.form)),
-        Availability::Later => None,
-    });
+    let known =
+        SCHEMES.iter().filter(|scheme| scheme.name != POSTGRESQL.name).filter_map(|scheme| {
+            match scheme.availability {
+                Availability::Feature(feature) => {
+                    Some(format!("{} (feature {feature})", scheme.form))
+                }
+                Availability::Later => None,
+            }
+        });
     format!("give one of {}", known.collect::<Vec<_>>().join(", "))
 }
 

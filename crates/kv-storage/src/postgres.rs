@@ -21,9 +21,7 @@ use self::{
     statement::{Argument, Statement, Statements},
     url::Target,
 };
-use crate::{
-    Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version, limits, page,
-};
+use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version, limits, page};
 
 /// One write in so many sweeps expired records...
 const SWEEP_EVERY: u64 = 32;
@@ -78,7 +76,7 @@ const MAX_TTL_MILLIS: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 ///
 /// # Poolers
 ///
-/// Behind a pooler that gives each session a connection (PgBouncer's session mode), nothing is to
+/// Behind a pooler that gives each session a connection (session mode), nothing is to
 /// be done. In transaction mode, `prepared=false` makes each operation one self-contained request
 /// without prepared statements and session settings; it costs the server more work.
 ///
@@ -302,9 +300,8 @@ impl KeyValue for Postgres {
                 Argument::Count(i64::try_from(limit).unwrap_or(i64::MAX)),
             ]))
             .await?;
-        let text = |row| {
-            String::from_utf8(column(row, 0, "a key")?).map_err(|_| error::corrupt("a key"))
-        };
+        let text =
+            |row| String::from_utf8(column(row, 0, "a key")?).map_err(|_| error::corrupt("a key"));
         let keys: Vec<_> = rows.iter().map(text).collect::<Result<_>>()?;
         let full = keys.len() >= limit;
         let next = keys.last().filter(|_| full).map(|key| Cursor::new(key.as_bytes()));

@@ -216,7 +216,9 @@ impl Postgres {
     ///
     /// If the server refuses it, with what it says.
     pub fn execute(&self, database: &str, sql: &str) -> anyhow::Result<String> {
-        let output = Command::new(self.bin.join("psql"))
+        let psql = self.bin.join("psql");
+        let psql = if psql.is_file() { psql } else { program::find("psql", VARIABLE)? };
+        let output = Command::new(psql)
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER])
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-d", database, "-c", sql])
             .stdin(Stdio::null())
@@ -248,7 +250,11 @@ impl Postgres {
         loop {
             // The last line of that file says how far the server is.
             let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
-            if file.lines().nth(7).is_some_and(|status| status.trim() == "ready") {
+            if file
+                .lines()
+                .nth(7)
+                .is_some_and(|status| ["ready", "standby"].contains(&status.trim()))
+            {
                 return Ok(());
             }
             let running = self.running.as_mut().context("postgres does not run")?;

@@ -33,8 +33,11 @@ impl Failure {
             code if code.starts_with("08") => Self::Lost(error),
             // serialization_failure, deadlock_detected
             "40001" | "40P01" => Self::Collided(
-                Error::new(ErrorKind::Conflict, "PostgreSQL: other writers kept getting in between")
-                    .with_source(Cause::of(answer)),
+                Error::new(
+                    ErrorKind::Conflict,
+                    "PostgreSQL: other writers kept getting in between",
+                )
+                .with_source(Cause::of(answer)),
             ),
             // read_only_sql_transaction
             "25006" => Self::Refused(read_only().with_source(Cause::of(answer))),
@@ -140,7 +143,8 @@ pub(super) fn connect(place: &str, error: sqlx::Error) -> Error {
              runs",
         ),
     };
-    Error::new(kind, format!("connect to PostgreSQL at {place}: {reason}")).with_source(cause(error))
+    Error::new(kind, format!("connect to PostgreSQL at {place}: {reason}"))
+        .with_source(cause(error))
 }
 
 const TLS: &str = "no TLS connection as the storage URL's sslmode demands; give the certificate of \

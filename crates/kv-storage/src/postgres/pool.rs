@@ -85,11 +85,7 @@ impl Pool {
     ///
     /// A read is tried once more if the connection is lost. A write is run again only when the
     /// server said that it took it back.
-    pub(super) async fn run(
-        &self,
-        access: Access,
-        statement: Statement<'_>,
-    ) -> Result<Vec<PgRow>> {
+    pub(super) async fn run(&self, access: Access, statement: Statement<'_>) -> Result<Vec<PgRow>> {
         let mut attempt = 1;
         loop {
             let mut lease = self.lease().await?;
@@ -127,7 +123,8 @@ impl Pool {
         let all = self.turns.acquire_many(self.target.connections).await;
         self.turns.close();
         drop(all);
-        for Idle { connection, .. } in std::mem::take(&mut *self.idle()) {
+        let idle = std::mem::take(&mut *self.idle());
+        for Idle { connection, .. } in idle {
             if let Ok(Err(error)) = time::timeout(PING_TIMEOUT, connection.close()).await {
                 tracing::debug!(%error, "a connection was not closed in good order");
             }
@@ -175,10 +172,8 @@ impl Pool {
         let failed = |error| error::connect(&target.place, error);
         let late = |_| failed(sqlx::Error::PoolTimedOut);
         let connecting = PgConnection::connect_with(&target.options);
-        let mut connection = time::timeout(CONNECT_TIMEOUT, connecting)
-            .await
-            .map_err(late)?
-            .map_err(failed)?;
+        let mut connection =
+            time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?.map_err(failed)?;
         if target.prepared {
             let session = sqlx::raw_sql(AssertSqlSafe(SESSION.replace("{local}", "false")));
             let row = time::timeout(CONNECT_TIMEOUT, session.fetch_one(&mut connection))

@@ -117,8 +117,7 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), NotR
 async fn format(connection: &mut PgConnection, schema: &str) -> Result<Option<usize>, NotReady> {
     let look = sqlx::raw_sql(AssertSqlSafe(LOOK.replace("{schema}", schema)));
     let row = look.fetch_one(&mut *connection).await?;
-    let (has_schema, has_format, has_entries) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (has_schema, has_format, has_entries) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     match (has_schema, has_format, has_entries) {
         (false, ..) => return Ok(None),
         (true, false, false) => return Ok(Some(0)),

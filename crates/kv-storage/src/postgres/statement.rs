@@ -2,11 +2,7 @@
 
 use std::fmt::Write;
 
-use sqlx::{
-    AssertSqlSafe, Postgres, SqlSafeStr, SqlStr,
-    postgres::PgArguments,
-    query::Query,
-};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr, postgres::PgArguments, query::Query};
 
 // `{entries}` stands for the table, and `{live}` for what makes a record present. The time is
 // the server's, and asked for each row: an operation that waited for another one's lock judges
@@ -86,7 +82,7 @@ pub(super) struct Statements {
 impl Statements {
     /// The statements for `table`, which is quoted already.
     pub(super) fn new(table: &str) -> Self {
-        let sql = |template: &str| Sql::new(template.replace("{live}", LIVE), table);
+        let sql = |template: &str| Sql::new(template, table);
         Self {
             get: sql(GET),
             get_many: sql(GET_MANY),
@@ -108,9 +104,10 @@ impl Statements {
 pub(super) struct Sql(SqlStr);
 
 impl Sql {
-    fn new(template: String, table: &str) -> Self {
+    fn new(template: &str, table: &str) -> Self {
         // Of what is not constant, there is the table only, made of a checked name.
-        Self(AssertSqlSafe(template.replace("{entries}", table)).into_sql_str())
+        let sql = template.replace("{live}", LIVE).replace("{entries}", table);
+        Self(AssertSqlSafe(sql).into_sql_str())
     }
 
     pub(super) fn with<'a>(&'a self, arguments: impl Into<Vec<Argument<'a>>>) -> Statement<'a> {
@@ -140,15 +137,14 @@ pub(super) struct Statement<'a> {
 impl<'a> Statement<'a> {
     /// The statement to be prepared on the server, once for each connection.
     pub(super) fn prepared(&self) -> Query<'a, Postgres, PgArguments> {
-        self.arguments.iter().fold(sqlx::query(self.sql.clone()), |query, argument| {
-            match *argument {
-                Argument::Collection(name) => query.bind(name),
-                Argument::Bytes(bytes) => query.bind(bytes),
-                Argument::Keys(keys) => query.bind(keys),
-                Argument::Millis(millis) => query.bind(millis),
-                Argument::Flag(flag) => query.bind(flag),
-                Argument::Count(count) => query.bind(count),
-            }
+        self.arguments.iter().fold(sqlx::query(self.sql.clone()), |query, argument| match *argument
+        {
+            Argument::Collection(name) => query.bind(name),
+            Argument::Bytes(bytes) => query.bind(bytes),
+            Argument::Keys(keys) => query.bind(keys),
+            Argument::Millis(millis) => query.bind(millis),
+            Argument::Flag(flag) => query.bind(flag),
+            Argument::Count(count) => query.bind(count),
         })
     }
 
@@ -160,9 +156,10 @@ impl<'a> Statement<'a> {
         for part in parts {
             // At most nine arguments: one digit.
             let (number, rest) = part.split_at(1);
-            let argument = number.parse().ok().and_then(|number: usize| {
-                self.arguments.get(number.checked_sub(1)?)
-            });
+            let argument = number
+                .parse()
+                .ok()
+                .and_then(|number: usize| self.arguments.get(number.checked_sub(1)?));
             if let Some(argument) = argument {
                 argument.write_to(&mut text);
             }
@@ -213,7 +210,7 @@ mod tests {
 
     #[test]
     fn literals_cannot_be_left() {
-        let sql = Sql::new("SELECT $1, $2, $3, $4, $5, $6, $1 FROM {entries}".into(), "t");
+        let sql = Sql::new("SELECT $1, $2, $3, $4, $5, $6, $1 FROM {entries}", "t");
         let keys: [&[u8]; 2] = [b"'", b""];
         let text = sql
             .with([

@@ -132,7 +132,8 @@ impl Host {
     fn parse(text: &str, socket: Option<&str>) -> Result<Self> {
         let (name, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (name, port) = rest.split_once(']').ok_or_else(|| wrong("a [ is not closed"))?;
+                let (name, port) =
+                    rest.split_once(']').ok_or_else(|| wrong("a [ is not closed"))?;
                 if name.parse::<std::net::Ipv6Addr>().is_err() {
                     return Err(wrong("only an IPv6 address stands in [ ]"));
                 }

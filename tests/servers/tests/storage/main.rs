@@ -1,5 +1,9 @@
 //! kv-storage against real servers.
 
+#![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
+
+mod postgres;
+
 #[test]
 fn programs_are_found_or_named() {
     let error = test_servers::program::find("no-such-program", "NO_SUCH_PROGRAM").unwrap_err();

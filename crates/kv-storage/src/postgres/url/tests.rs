@@ -42,8 +42,10 @@ fn urls_name_servers() {
 
 #[test]
 fn connections_that_others_can_hear_are_encrypted() {
-    let mode = |url| format!("{:?}", parse(url).options.get_ssl_mode());
-    let same = |url, expected| assert_eq!(mode(url), format!("{expected:?}"), "{url}");
+    let same = |url: &str, expected: PgSslMode| {
+        let mode = parse(url).options.get_ssl_mode();
+        assert_eq!(format!("{mode:?}"), format!("{expected:?}"), "{url}");
+    };
     for near in ["localhost", "127.0.0.1:1", "[::1]", "127.3.2.1", "%2Frun"] {
         same(&format!("postgres://u@{near}/d"), PgSslMode::Disable);
     }

@@ -163,7 +163,7 @@ impl Administration {
             let found = place.next(&self.app, SCAN_PAGE).await?;
             let meant = found.into_iter().filter(|stored| filter.fits(&stored.record));
             revoked += stream::iter(meant)
-                .map(|stored| async move { grants::revoke(&self.app, &stored.record, why).await })
+                .map(|stored| async move { grants::revoke(&self.app, stored, why).await })
                 .buffer_unordered(REVOCATIONS_AT_ONCE)
                 .try_fold(0, |sum, done| async move { Ok(sum + u64::from(done)) })
                 .await?;
@@ -181,7 +181,7 @@ impl Administration {
             return Ok(false);
         }
         let Some(stored) = self.app.store.get::<Grant>(id).await? else { return Ok(false) };
-        Ok(grants::revoke(&self.app, &stored.record, "an operator revoked it").await?)
+        Ok(grants::revoke(&self.app, stored, "an operator revoked it").await?)
     }
 
     /// A page of about `limit` registered clients (1 to [`MAX_PAGE`]).

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    audit::AuditSink, clock::UnixClock, config::Config, provider::Provider,
+    audit::AuditSink, clock::UnixClock, config::Config, outbox::Outbox, provider::Provider,
     routes::register::UnusedQuota, store::Store,
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct App {
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     /// What this process has registered today.
     pub(crate) registrations: UnusedQuota,
+    /// Revocations that the provider is to hear of.
+    pub(crate) outbox: Outbox,
     /// Work that no client's hang-up cancels and that shutdown awaits (D6).
     pub(crate) tasks: TaskTracker,
     /// Ends the watching of streams.

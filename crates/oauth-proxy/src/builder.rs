@@ -14,6 +14,7 @@ use crate::{
     audit::AuditSink,
     clock::{Clock, UnixClock},
     config::{Config, Lifetimes},
+    outbox::{Outbox, ProviderRevocation},
     provider::Provider,
     redirect_uri::RedirectPolicy,
     resource::Resources,
@@ -38,6 +39,7 @@ pub struct OAuthProxyBuilder {
     provider_name: Option<String>,
     callback_path: String,
     redirect_policy: RedirectPolicy,
+    provider_revocation: ProviderRevocation,
     lifetimes: Lifetimes,
     trusted_proxies: usize,
     audit: Option<Arc<dyn AuditSink>>,
@@ -98,6 +100,7 @@ impl OAuthProxyBuilder {
             provider_name: None,
             callback_path: "/auth/callback".to_owned(),
             redirect_policy: RedirectPolicy::default(),
+            provider_revocation: ProviderRevocation::default(),
             lifetimes: Lifetimes::default(),
             trusted_proxies: 0,
             audit: None,
@@ -178,6 +181,12 @@ impl OAuthProxyBuilder {
     /// Which redirect URIs clients may register.
     pub fn redirect_policy(mut self, policy: RedirectPolicy) -> Self {
         self.redirect_policy = policy;
+        self
+    }
+
+    /// When the provider is told that a grant was revoked. Default: when it was the person's last.
+    pub fn provider_revocation(mut self, policy: ProviderRevocation) -> Self {
+        self.provider_revocation = policy;
         self
     }
 
@@ -272,6 +281,7 @@ impl OAuthProxyBuilder {
             keys,
             audit: self.audit,
             registrations: UnusedQuota::default(),
+            outbox: Outbox::new(self.provider_revocation),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))

@@ -45,6 +45,11 @@ pub struct Lifetimes {
     /// How long past the end of the provider's token a grant survives while the provider is down
     /// (D7). Default 1 h.
     pub provider_outage_tolerance: Duration,
+    /// For how long the provider may be told of a revocation that it did not hear of. Default 7 d.
+    pub outbox: Duration,
+    /// How often [`OAuthProxy::maintain`](crate::OAuthProxy::maintain) looks for such revocations.
+    /// Default 1 min.
+    pub outbox_check: Duration,
     /// By how much the clocks of replicas may differ. Default 5 s.
     pub clock_skew: Duration,
     /// A client that never got a grant is forgotten after this. Default 30 d.
@@ -75,6 +80,8 @@ impl Default for Lifetimes {
             provider_refresh_margin: MINUTE,
             provider_call: Duration::from_secs(10),
             provider_outage_tolerance: HOUR,
+            outbox: 7 * DAY,
+            outbox_check: MINUTE,
             clock_skew: Duration::from_secs(5),
             unused_client: 30 * DAY,
             used_client: 90 * DAY,
@@ -115,6 +122,8 @@ impl Lifetimes {
             ("session_without_refresh", self.session_without_refresh),
             ("stream_check", self.stream_check),
             ("provider_call", self.provider_call),
+            ("outbox", self.outbox),
+            ("outbox_check", self.outbox_check),
             ("unused_client", self.unused_client),
             ("used_client", self.used_client),
         ];

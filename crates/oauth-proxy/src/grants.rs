@@ -11,14 +11,14 @@ use secrecy::SecretString;
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
-    context, measure,
+    outbox::Draft,
     provider::{Identity, ProviderTokens},
     record::{
         code::CodeRecord,
         grant::{Grant, Phase, ProviderSession},
         transaction::Transaction,
     },
-    store::{Result, Stored},
+    store::{Result, StoreError, Stored},
 };
 
 /// The most live grants of one subject with one client at one resource: a person with twenty
@@ -76,7 +76,9 @@ pub(crate) async fn create(
     app.store.put(&sha256_base64url(code.as_bytes()), &record, lifetimes.code_memory).await?;
     // After the rows: who sets a mark reads the rows afterwards, so one of the two sees the other.
     if not_before::forbids(app, &grant, transaction.created_at).await? {
-        revoke(app, &grant, "the login began before a revocation").await?;
+        if let Some(stored) = app.store.get::<Grant>(&grant.id).await? {
+            revoke(app, stored, "the login began before a revocation").await?;
+        }
         return Ok(None);
     }
     let event = AuditEvent::new(AuditAction::GrantCreated).grant(&grant);
@@ -85,24 +87,52 @@ pub(crate) async fn create(
     Ok(Some(SecretString::from(code)))
 }
 
-/// Ends a grant and every token of it, and tells the provider if nobody else needs its session.
+/// How often a grant that others go on changing is read again before it is taken as it comes.
+const ROUNDS: usize = 5;
+
+/// Ends a grant and every token of it, and lets the provider hear of it if nobody else needs its
+/// session.
 ///
 /// `true` if there was one.
-pub(crate) async fn revoke(app: &Arc<App>, grant: &Grant, why: &'static str) -> Result<bool> {
-    // Taken, not deleted: a renewal may have written a newer token than the one that was read.
-    match app.store.take::<Grant>(&grant.id).await {
-        Ok(Some(taken)) => {
-            ended(app, &taken, why);
-            Ok(true)
-        }
-        Ok(None) => Ok(false),
-        Err(error) => {
-            if error.is_outcome_unknown() {
-                ended(app, grant, why);
+pub(crate) async fn revoke(
+    app: &Arc<App>,
+    mut stored: Stored<Grant>,
+    why: &'static str,
+) -> Result<bool> {
+    let mut notice = Draft::new(app);
+    let id = stored.record.id.clone();
+    for _ in 0..ROUNDS {
+        // Before the deletion, and for this very version: whoever dies in between leaves a notice,
+        // and a renewal in between leaves none without its newest token.
+        notice.write(&stored.record).await;
+        match delete(app, &stored, why).await {
+            Ok(true) => {
+                notice.send();
+                return Ok(true);
             }
-            Err(error)
+            Ok(false) => {}
+            Err(error) => {
+                // Whether the grant is gone shows when the notice is looked at.
+                notice.send();
+                return Err(error);
+            }
         }
+        let Some(fresh) = app.store.get::<Grant>(&id).await? else {
+            notice.discard().await;
+            return Ok(false);
+        };
+        stored = fresh;
     }
+    let taken = app.store.take::<Grant>(&id).await?;
+    match &taken {
+        Some(grant) => {
+            notice.write(grant).await;
+            ended(app, grant, why);
+            notice.send();
+        }
+        None => notice.discard().await,
+    }
+    Ok(taken.is_some())
 }
 
 /// Ends a grant only if it is still as it was read.
@@ -111,71 +141,37 @@ pub(crate) async fn revoke_version(
     stored: &Stored<Grant>,
     why: &'static str,
 ) -> Result<bool> {
-    let grant = &stored.record;
-    let deleted = app.store.compare_and_delete::<Grant>(&grant.id, stored.version).await?;
+    let mut notice = Draft::new(app);
+    notice.write(&stored.record).await;
+    let deleted = delete(app, stored, why).await?;
     if deleted {
-        ended(app, grant, why);
+        notice.send();
+    } else {
+        notice.discard().await;
     }
     Ok(deleted)
 }
 
-fn ended(app: &Arc<App>, grant: &Grant, why: &'static str) {
+async fn delete(app: &App, stored: &Stored<Grant>, why: &'static str) -> Result<bool> {
+    let grant = &stored.record;
+    let outcome = app.store.compare_and_delete::<Grant>(&grant.id, stored.version).await;
+    // An auditor hears of what may have happened as well.
+    if outcome.as_ref().map_or_else(StoreError::is_outcome_unknown, |&deleted| deleted) {
+        ended(app, grant, why);
+    }
+    outcome
+}
+
+fn ended(app: &App, grant: &Grant, why: &'static str) {
     app.audit(&AuditEvent::new(AuditAction::GrantRevoked).grant(grant).reason(why));
-    let token = grant.provider.refresh_token.as_ref().unwrap_or(&grant.provider.access_token);
-    tell_provider(app, grant, token.clone());
-}
-
-/// Revokes the provider's tokens of a person whom the rules did not let in.
-pub(crate) fn disown(app: &Arc<App>, identity: &Identity, tokens: &ProviderTokens) {
-    let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token).clone();
-    spawn_telling(app, None, identity.issuer.clone(), identity.subject.clone(), token);
-}
-
-/// Revokes a token of a grant that is gone.
-pub(crate) fn tell_provider(app: &Arc<App>, grant: &Grant, token: SecretString) {
-    let id = Some(grant.id.clone());
-    spawn_telling(app, id, grant.issuer.clone(), grant.subject.clone(), token);
-}
-
-/// Revokes a token at the provider, unless another grant of the same person lives: at Auth0, Google
-/// and others revoking one token ends them all.
-fn spawn_telling(
-    app: &Arc<App>,
-    id: Option<String>,
-    issuer: String,
-    subject: String,
-    token: SecretString,
-) {
-    let app = Arc::clone(app);
-    app.tasks.clone().spawn(context::carried(async move {
-        match index::live_grants(&app, &issuer, &subject).await {
-            Ok(grants) if grants.iter().any(|other| Some(&other.id) != id.as_ref()) => return,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(cause = %crate::error::chain(&error), "provider not told of a revocation");
-                return;
-            }
-        }
-        let deadline = app.config.lifetimes.provider_call;
-        let telling = measure::provider("revoke", app.provider.revoke(&token));
-        match tokio::time::timeout(deadline, telling).await {
-            Ok(Ok(())) => tracing::info!(grant = id, "the provider was told of a revocation"),
-            Ok(Err(error)) => {
-                tracing::warn!(grant = id, cause = %error, "the provider was not told of a revocation");
-            }
-            Err(_) => {
-                tracing::warn!(grant = id, "the provider did not answer a revocation in time");
-            }
-        }
-    }));
 }
 
 /// Ends the least recently used grants beyond [`MAX_LIVE_GRANTS`].
 async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
-    let mut rivals: Vec<Grant> = index::live_grants(app, &newest.issuer, &newest.subject)
+    let mut rivals: Vec<Stored<Grant>> = index::live_grants(app, &newest.issuer, &newest.subject)
         .await?
         .into_iter()
-        .filter(|grant| {
+        .filter(|Stored { record: grant, .. }| {
             grant.id != newest.id
                 && grant.client.id == newest.client.id
                 && grant.resource == newest.resource
@@ -185,10 +181,10 @@ async fn retire_surplus(app: &Arc<App>, newest: &Grant) -> Result<()> {
     if rivals.len() <= keep {
         return Ok(());
     }
-    rivals.sort_by_key(|grant| std::cmp::Reverse(grant.used_at));
+    rivals.sort_by_key(|stored| std::cmp::Reverse(stored.record.used_at));
     for surplus in rivals.split_off(keep) {
-        app.audit(&AuditEvent::new(AuditAction::GrantEvicted).grant(&surplus));
-        revoke(app, &surplus, "too many grants for one person and client").await?;
+        app.audit(&AuditEvent::new(AuditAction::GrantEvicted).grant(&surplus.record));
+        revoke(app, surplus, "too many grants for one person and client").await?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod error;
 mod flow;
 mod grants;
 mod measure;
+mod outbox;
 mod pages;
 mod params;
 mod pkce;
@@ -46,6 +47,7 @@ pub use crate::{
     config::Lifetimes,
     error::{ErrorCode, OAuthError},
     measure::{METRICS, Metric, MetricKind},
+    outbox::ProviderRevocation,
     redirect_uri::RedirectPolicy,
     watch::StreamEnd,
 };
@@ -171,6 +173,20 @@ impl OAuthProxy {
     /// Grants and clients from the operator's side: listing them, and ending them.
     pub fn administration(&self) -> Administration {
         Administration::new(Arc::clone(&self.app))
+    }
+
+    /// Does what no request waits for, until [`shutdown`](Self::shutdown): tells the provider of
+    /// revocations that it did not hear of at once.
+    ///
+    /// Run it beside the listener, once per process. Without it a revocation is told once, when it
+    /// happens.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the work; what is left stays in the storage.
+    pub fn maintain(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        let app = Arc::clone(&self.app);
+        Box::pin(async move { outbox::work_off(&app).await })
     }
 
     /// Waits for what no client may interrupt: calls to the provider under way, and their writes.

@@ -11,7 +11,7 @@ use crate::{
     context,
     error::{ErrorCode, OAuthError, chain},
     flow::refresh::{Standing, rotate, standing},
-    grants, measure,
+    grants, measure, outbox,
     provider::{Identity, ProviderError, ProviderTokens},
     record::grant::{Grant, Lease},
     store::{StoreError, Stored},
@@ -113,13 +113,13 @@ impl Work {
             }
             Err(error) => {
                 return Err(self
-                    .end(stored.record, &tokens, "the refreshed identity was refused")
+                    .end(stored, &tokens, "the refreshed identity was refused")
                     .await?
                     .with_cause(error));
             }
         };
         if let Some(why) = self.unwelcome(&stored.record, identity.as_ref()) {
-            return Err(self.end(stored.record, &tokens, why).await?);
+            return Err(self.end(stored, &tokens, why).await?);
         }
         let written = self
             .write(stored, |grant| {
@@ -164,15 +164,16 @@ impl Work {
     /// Ends the grant together with the tokens that the provider just gave, which no grant holds.
     async fn end(
         &self,
-        grant: Grant,
+        stored: Stored<Grant>,
         tokens: &ProviderTokens,
         why: &'static str,
     ) -> Result<OAuthError, StoreError> {
+        let grant = stored.record.clone();
         let event = AuditEvent::new(AuditAction::AccessWithdrawn).grant(&grant);
         self.app.audit(&event.reason(why));
-        let revoked = grants::revoke(&self.app, &grant, why).await;
+        let revoked = grants::revoke(&self.app, stored, why).await;
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
-        grants::tell_provider(&self.app, &grant, token.clone());
+        outbox::disown_token(&self.app, &grant, token.clone()).await;
         revoked?;
         Ok(login_ended())
     }
@@ -257,7 +258,7 @@ impl Work {
                         let provider = &last.provider;
                         let token =
                             provider.refresh_token.as_ref().unwrap_or(&provider.access_token);
-                        grants::tell_provider(&self.app, &last, token.clone());
+                        outbox::disown_token(&self.app, &last, token.clone()).await;
                         return Ok(None);
                     }
                     Err(error) => {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use jwt_issuer::{KeyRing, SigningAlgorithm};
 use kv_storage::Protected;
 use oauth_proxy::{
-    AccessPolicy, AuditSink, Lifetimes, OAuthProxy, OAuthProxyBuilder,
+    AccessPolicy, AuditSink, Lifetimes, OAuthProxy, OAuthProxyBuilder, ProviderRevocation,
     provider::{Application, ApplicationBuilder, ClientAuthMethod},
 };
 use oidc_discovery::{Clock, Discovery, DiscoveryBuilder};
@@ -165,6 +165,11 @@ impl OidcProxyBuilder {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.http = self.http.timeout(timeout);
         self
+    }
+
+    /// When the provider is told that a grant was revoked. Default: when it was the person's last.
+    pub fn provider_revocation(self, policy: ProviderRevocation) -> Self {
+        self.proxy(move |proxy| proxy.provider_revocation(policy))
     }
 
     /// How long everything lives.

@@ -117,6 +117,18 @@ impl OidcProxy {
         self.proxy.administration()
     }
 
+    /// Does what no request waits for, until [`shutdown`](Self::shutdown): tells the provider of
+    /// revocations that it did not hear of at once.
+    ///
+    /// Run it beside the listener, once per process.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the work; what is left stays in the storage.
+    pub fn maintain(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.proxy.maintain()
+    }
+
     /// Waits for what no client may interrupt: calls to the provider under way, and their writes.
     ///
     /// Call it after the listener has stopped.

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 use jwt_issuer::KeyRing;
 use kv_storage::Fernet;
-use oidc_proxy::{ClientAuthMethod, Lifetimes, SigningAlgorithm};
+use oidc_proxy::{ClientAuthMethod, Lifetimes, ProviderRevocation, SigningAlgorithm};
 use secrecy::SecretString;
 
 pub(crate) use self::{
@@ -38,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) token_endpoint_auth_method: Option<ClientAuthMethod>,
     pub(crate) audience: Option<String>,
     pub(crate) provider_scopes: Vec<String>,
+    pub(crate) provider_revocation: ProviderRevocation,
     pub(crate) extra_authorize_params: Vec<(String, String)>,
     pub(crate) base_url: String,
     pub(crate) listen: Listen,

@@ -105,6 +105,8 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     ));
     let proxy = tokio::spawn(listen::serve(ports.proxy, assembly.router, patience, stop.clone()));
 
+    let maintenance = tokio::spawn(assembly.proxy.maintain());
+
     print(&guide)?;
     signals.next().await;
     tracing::info!("stopping; once more to stop at once");
@@ -112,6 +114,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let stopping = async {
         let served = proxy.await;
         assembly.proxy.shutdown().await;
+        maintenance.await.context("the maintenance broke down")?;
         stop_behind.cancel();
         servers.join_all().await;
         database.close().await;

@@ -42,6 +42,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
 
     introduce(&config, &proxy, &sockets);
     let provider = tokio::spawn(watch_provider(proxy.clone(), config.config_url.clone()));
+    let maintenance = tokio::spawn(proxy.maintain());
     let mut serving =
         tokio::spawn(listen::serve(sockets, router, Patience::default(), stop.clone()));
     tokio::select! {
@@ -57,6 +58,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let stopping = async {
         let served = serving.await;
         proxy.shutdown().await;
+        maintenance.await.context("the maintenance broke down")?;
         if let Some(database) = kept.database {
             database.close().await;
         }

@@ -41,13 +41,16 @@ pub(crate) fn client_prefix(client_id: &str) -> String {
 }
 
 /// Every grant of a person, pending ones included.
-pub(crate) async fn live_grants(app: &App, issuer: &str, subject: &str) -> Result<Vec<Grant>> {
+pub(crate) async fn live_grants(
+    app: &App,
+    issuer: &str,
+    subject: &str,
+) -> Result<Vec<Stored<Grant>>> {
     let mut rows = Vec::new();
     for prefix in subject_prefixes(app, issuer, subject) {
         rows.extend(app.store.keys::<BySubject>(&prefix).await?);
     }
-    let grants = grants_of::<BySubject>(app, &rows).await?;
-    Ok(grants.into_iter().map(|stored| stored.record).collect())
+    grants_of::<BySubject>(app, &rows).await
 }
 
 /// The grants that these rows name; rows whose grant is gone go as well.

@@ -15,7 +15,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     context, cookie,
     error::{ErrorCode, OAuthError, chain},
-    grants, measure,
+    grants, measure, outbox,
     pages::{self, DeniedPage, ErrorPage},
     params::Params,
     provider::{ExchangeRequest, Identity, ProviderError, ProviderTokens},
@@ -98,7 +98,7 @@ async fn finish(app: &Arc<App>, transaction: Transaction, code: &str) -> Respons
         }
     };
     if !app.config.access.allows(&identity.claims) {
-        grants::disown(app, &identity, &tokens);
+        outbox::disown(app, &identity, &tokens).await;
         return denied(app, authorization, &identity);
     }
     match grants::create(app, &transaction, identity, &tokens).await {

@@ -11,6 +11,7 @@ mod consent;
 mod keys;
 mod metadata;
 mod outage;
+mod outbox;
 mod refresh;
 mod register;
 mod renewal;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use oauth_proxy::{AccessPolicy, provider::ProviderError};
 use serde_json::json;
 
-use crate::support::{Deployment, Tokens, person};
+use crate::support::{Deployment, Tokens, person, until};
 
 const SHORT: Duration = Duration::from_mins(10);
 
@@ -82,7 +82,7 @@ async fn a_client_that_hangs_up_loses_nothing() {
             (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
         tokio::spawn(async move { deployment.refresh(&client, &token).await })
     };
-    until(|| deployment.provider.refreshes() == 1).await;
+    until(async || deployment.provider.refreshes() == 1).await;
     hanging.abort();
     assert!(hanging.await.unwrap_err().is_cancelled());
     deployment.provider.refresh_gate.add_permits(1);
@@ -225,7 +225,7 @@ async fn a_grant_that_was_revoked_meanwhile_takes_the_new_token_along() {
             (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
         tokio::spawn(async move { deployment.refresh(&client, &token).await })
     };
-    until(|| deployment.provider.refreshes() == 1).await;
+    until(async || deployment.provider.refreshes() == 1).await;
     let form = [("token", &*tokens.refresh), ("client_id", &*client)];
     assert_eq!(deployment.post("/revoke", &form).await.status, StatusCode::OK);
     deployment.provider.refresh_gate.add_permits(1);
@@ -235,13 +235,4 @@ async fn a_grant_that_was_revoked_meanwhile_takes_the_new_token_along() {
     let revoked = deployment.provider.revoked.lock().unwrap().clone();
     assert!(revoked.contains(&"provider-refresh-1".to_owned()), "{revoked:?}");
     assert!(deployment.storage.keys("grants").await.is_empty(), "nothing came back to life");
-}
-
-/// Polls a condition; a test that waits for ever fails.
-async fn until(condition: impl Fn() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(tokio::time::Instant::now() < deadline, "the condition did not come true");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

@@ -39,7 +39,7 @@ pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(AtomicU64::new(1_800_000_000)))
     }
 
@@ -115,7 +115,16 @@ impl Deployment {
             .signing_keys(KeyRing::new(MasterKey::new(&[7; 32]).unwrap()))
             .access(AccessPolicy::any_user())
             .clock(clock.clock());
-        let proxy = change(builder).build().unwrap();
+        Self::of(change(builder).build().unwrap(), clock, provider, storage)
+    }
+
+    /// Around a proxy that was built by hand.
+    pub(crate) fn of(
+        proxy: OAuthProxy,
+        clock: TestClock,
+        provider: Arc<FakeProvider>,
+        storage: Probe,
+    ) -> Self {
         let path = Url::parse(proxy.resource()).unwrap().path().to_owned();
         let resource = Router::new().route(
             &path,
@@ -187,6 +196,15 @@ impl Deployment {
             .body(Body::empty())
             .unwrap();
         self.send(request).await
+    }
+}
+
+/// Polls a condition; a test that waits for ever fails.
+pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(tokio::time::Instant::now() < deadline, "the condition did not come true");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

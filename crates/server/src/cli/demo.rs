@@ -72,6 +72,12 @@ pub(crate) struct LifetimeOptions {
     #[arg(long, hide = true, value_parser = duration::parse)]
     provider_outage_tolerance: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
+    outbox_lifetime: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
+    outbox_check: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
+    clock_skew: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
     unused_client_lifetime: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
     used_client_lifetime: Option<Duration>,
@@ -105,6 +111,9 @@ impl LifetimeOptions {
             (self.provider_refresh_margin, &mut lifetimes.provider_refresh_margin),
             (self.provider_call, &mut lifetimes.provider_call),
             (self.provider_outage_tolerance, &mut lifetimes.provider_outage_tolerance),
+            (self.outbox_lifetime, &mut lifetimes.outbox),
+            (self.outbox_check, &mut lifetimes.outbox_check),
+            (self.clock_skew, &mut lifetimes.clock_skew),
             (self.unused_client_lifetime, &mut lifetimes.unused_client),
             (self.used_client_lifetime, &mut lifetimes.used_client),
         ] {

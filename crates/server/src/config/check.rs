@@ -9,7 +9,10 @@ use anyhow::Error;
 use forwarder::Forwarder;
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Fernet, Memory};
-use oidc_proxy::{AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, SigningAlgorithm};
+use oidc_proxy::{
+    AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, ProviderRevocation,
+    SigningAlgorithm,
+};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
@@ -24,8 +27,8 @@ use super::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP, AUDIENCE,
         BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
         EXTRA_AUTHORIZE_PARAMS, IDENTITY, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH,
-        PRODUCTION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE,
-        STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD,
+        PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES,
+        SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD,
     },
 };
 use crate::log;
@@ -59,6 +62,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let audience = reader.text(&AUDIENCE);
     let provider_scopes = reader.list(&PROVIDER_SCOPES);
     let extra_authorize_params = reader.each(&EXTRA_AUTHORIZE_PARAMS, Vec::new(), param);
+    let provider_revocation = reader.parsed(&PROVIDER_REVOCATION, provider_revocation);
     let base_url = reader.parsed(&BASE_URL, base_url);
     let listen = reader.parsed(&LISTEN, listen);
     let mcp_path = reader.parsed(&MCP_PATH, mcp_path);
@@ -100,6 +104,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         audience,
         provider_scopes,
         extra_authorize_params,
+        provider_revocation: provider_revocation?,
         base_url: base_url?,
         listen: listen?,
         mcp_path: mcp_path?,
@@ -127,6 +132,7 @@ impl Config {
             .redirect_path(&self.redirect_path)
             .required_scopes(&self.required_scopes)
             .extra_authorize_params(self.extra_authorize_params.clone())
+            .provider_revocation(self.provider_revocation)
             .access(self.access.policy.clone())
             .signing_algorithm(self.signing_algorithm)
             .lifetimes(self.lifetimes.clone());
@@ -161,6 +167,15 @@ fn with_stand_ins(builder: OidcProxyBuilder) -> OidcProxyBuilder {
 
 fn build(builder: OidcProxyBuilder) -> Result<(), String> {
     builder.build().map(drop).map_err(|error| format!("{:#}", Error::from(error)))
+}
+
+fn provider_revocation(text: &str) -> Result<ProviderRevocation, String> {
+    match text {
+        "last-session" => Ok(ProviderRevocation::LastGrant),
+        "always" => Ok(ProviderRevocation::Always),
+        "never" => Ok(ProviderRevocation::Never),
+        _ => Err(format!("{text:?}: expected last-session, always or never")),
+    }
 }
 
 fn config_url(text: &str) -> Result<String, String> {

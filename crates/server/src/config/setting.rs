@@ -139,6 +139,8 @@ settings! {
         "what to ask the provider for, often with offline_access";
     EXTRA_AUTHORIZE_PARAMS = "extra-authorize-params", Provider, Phrases, "NAME=VALUE",
         Means("none"), "more parameters of the request to the provider";
+    PROVIDER_REVOCATION = "provider-revocation", Provider, Text, "WHEN", Is("last-session"),
+        "when the provider is told of an ended session: last-session (of the person), always, never";
     BASE_URL = "base-url", Clients, Text, "URL", Required,
         "the URL under which clients reach this server";
     LISTEN = "listen", Clients, Text, "ADDRESS:PORT", Is("127.0.0.1:8000"),
@@ -211,6 +213,12 @@ settings! {
         "how long one call to the provider may take";
     PROVIDER_OUTAGE_TOLERANCE = "provider-outage-tolerance", Lifetimes, Text, "TIME", Is("1h"),
         "how long sessions outlive a provider that is down";
+    OUTBOX_LIFETIME = "outbox-lifetime", Lifetimes, Text, "TIME", Is("7d"),
+        "how long the provider may be told of a revocation that it did not hear of";
+    OUTBOX_CHECK = "outbox-check", Lifetimes, Text, "TIME", Is("1m"),
+        "how often such revocations are looked for";
+    CLOCK_SKEW = "clock-skew", Lifetimes, Text, "TIME", Is("5s"),
+        "by how much the clocks of replicas may differ";
     UNUSED_CLIENT_LIFETIME = "unused-client-lifetime", Lifetimes, Text, "TIME", Is("30d"),
         "when a client is forgotten that nobody logged in with";
     USED_CLIENT_LIFETIME = "used-client-lifetime", Lifetimes, Text, "TIME", Is("90d"),

@@ -489,6 +489,7 @@ fn what_counts_is_printed_with_its_source() {
     # audience: none
     # provider_scopes: openid profile email, as far as the provider knows them
     # extra_authorize_params: none
+    provider_revocation = "last-session"  # default
     base_url = "http://localhost:8000"  # flag
     listen = "127.0.0.1:8000"  # default
     mcp_path = "/mcp"  # default

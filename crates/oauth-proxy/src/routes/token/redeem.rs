@@ -84,7 +84,7 @@ async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuth
             Verdict::Replay => {
                 let event = AuditEvent::new(AuditAction::CodeReplayed).grant(&stored.record);
                 app.audit(&event.login(&code.login));
-                grants::revoke(app, &stored.record, "a code was used twice").await?;
+                grants::revoke(app, stored, "a code was used twice").await?;
                 return Err(finished());
             }
             Verdict::Activate => {}

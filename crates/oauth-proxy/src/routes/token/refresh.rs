@@ -82,7 +82,7 @@ impl Request<'_> {
                 }
                 Standing::Replay => {
                     note(app, AuditAction::RefreshReplayed, &stored.record);
-                    grants::revoke(app, &stored.record, "a refresh token was used again").await?;
+                    grants::revoke(app, stored, "a refresh token was used again").await?;
                     return Err(finished());
                 }
             }

@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Down,
     /// The write happens; the answer is lost.
     AnswerLost,
+    /// Nothing is removed, and the caller is told so; what is not a removal works.
+    NotRemoved,
 }
 
 #[derive(Clone, Debug)]
@@ -90,9 +92,18 @@ impl Probe {
 
     /// `true`: do the write, then lose the answer.
     fn write(&self, collection: &str) -> Result<bool> {
+        self.change(collection, |fault| fault != Fault::NotRemoved)
+    }
+
+    /// The same for what removes a record.
+    fn remove(&self, collection: &str) -> Result<bool> {
+        self.change(collection, |_| true)
+    }
+
+    fn change(&self, collection: &str, fits: impl Fn(Fault) -> bool) -> Result<bool> {
         self.count(collection);
-        match self.take_fault(collection, |_| true) {
-            Some(Fault::Down) => Err(down()),
+        match self.take_fault(collection, fits) {
+            Some(Fault::Down | Fault::NotRemoved) => Err(down()),
             Some(Fault::AnswerLost) => Ok(true),
             None => Ok(false),
         }
@@ -141,12 +152,12 @@ impl KeyValue for Probe {
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
-        let lost = self.write(collection)?;
+        let lost = self.remove(collection)?;
         answered(lost, self.inner.delete(collection, key).await?)
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
-        let lost = self.write(collection)?;
+        let lost = self.remove(collection)?;
         answered(lost, self.inner.take(collection, key).await?)
     }
 
@@ -179,7 +190,7 @@ impl KeyValue for Probe {
         key: &str,
         expected: Version,
     ) -> Result<bool> {
-        let lost = self.write(collection)?;
+        let lost = self.remove(collection)?;
         answered(lost, self.inner.compare_and_delete(collection, key, expected).await?)
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct Plan {
     pub(crate) refreshed_identity: Option<Identity>,
     pub(crate) exchange_fails: Option<fn() -> ProviderError>,
     pub(crate) refresh_fails: Option<fn() -> ProviderError>,
+    pub(crate) revoke_fails: Option<fn() -> ProviderError>,
     pub(crate) expected_iss: Option<&'static str>,
 }
 
@@ -38,6 +39,10 @@ pub(crate) struct FakeProvider {
     pub(crate) revoked: Mutex<Vec<String>>,
     /// Refreshes wait for a permit: tests hold them back.
     pub(crate) refresh_gate: Semaphore,
+    /// Revocations wait for a permit.
+    pub(crate) revoke_gate: Semaphore,
+    /// Revocations that were begun, failed ones included.
+    pub(crate) revocations: AtomicUsize,
     minted: AtomicUsize,
 }
 
@@ -59,6 +64,7 @@ impl Default for FakeProvider {
             refreshed_identity: None,
             exchange_fails: None,
             refresh_fails: None,
+            revoke_fails: None,
             expected_iss: None,
         };
         Self {
@@ -67,6 +73,8 @@ impl Default for FakeProvider {
             refreshes: AtomicUsize::new(0),
             revoked: Mutex::default(),
             refresh_gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            revoke_gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            revocations: AtomicUsize::new(0),
             minted: AtomicUsize::new(0),
         }
     }
@@ -79,6 +87,12 @@ impl FakeProvider {
 
     pub(crate) fn refreshes(&self) -> usize {
         self.refreshes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn told(&self) -> Vec<String> {
+        let mut told = self.revoked.lock().unwrap().clone();
+        told.sort_unstable();
+        told
     }
 
     fn tokens(&self, plan: &Plan, with_refresh_token: bool) -> ProviderTokens {
@@ -143,6 +157,11 @@ impl Provider for FakeProvider {
     }
 
     async fn revoke(&self, token: &SecretString) -> Result<(), ProviderError> {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
+        let _permit = self.revoke_gate.acquire().await.unwrap();
+        if let Some(error) = self.plan.lock().unwrap().revoke_fails {
+            return Err(error());
+        }
         self.revoked.lock().unwrap().push(token.expose_secret().to_owned());
         Ok(())
     }

@@ -6,11 +6,11 @@ use oidc_proxy::Lifetimes;
 
 use super::{
     super::setting::{
-        ACCESS_TOKEN_LIFETIME, CODE_LIFETIME, CODE_MEMORY, CONSENT_LIFETIME,
-        OUTAGE_ACCESS_TOKEN_LIFETIME, PROVIDER_CALL, PROVIDER_OUTAGE_TOLERANCE,
-        PROVIDER_REFRESH_MARGIN, REFRESH_ABSOLUTE_LIFETIME, REFRESH_GRACE, REFRESH_IDLE_LIFETIME,
-        REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME, STREAM_CHECK, Setting,
-        TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
+        ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, CODE_LIFETIME, CODE_MEMORY, CONSENT_LIFETIME,
+        OUTAGE_ACCESS_TOKEN_LIFETIME, OUTBOX_CHECK, OUTBOX_LIFETIME, PROVIDER_CALL,
+        PROVIDER_OUTAGE_TOLERANCE, PROVIDER_REFRESH_MARGIN, REFRESH_ABSOLUTE_LIFETIME,
+        REFRESH_GRACE, REFRESH_IDLE_LIFETIME, REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME,
+        STREAM_CHECK, Setting, TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
     },
     GOOD_CONFIG_URL, build,
     reader::Reader,
@@ -21,7 +21,7 @@ use crate::cli::duration;
 /// Where the lifetime goes that a setting gives.
 type Place = fn(&mut Lifetimes) -> &mut Duration;
 
-pub(in super::super) const LIFETIMES: [(Setting, Place); 17] = [
+pub(in super::super) const LIFETIMES: [(Setting, Place); 20] = [
     (CONSENT_LIFETIME, |all| &mut all.consent),
     (TRANSACTION_LIFETIME, |all| &mut all.transaction),
     (CODE_LIFETIME, |all| &mut all.code),
@@ -37,6 +37,9 @@ pub(in super::super) const LIFETIMES: [(Setting, Place); 17] = [
     (PROVIDER_REFRESH_MARGIN, |all| &mut all.provider_refresh_margin),
     (PROVIDER_CALL, |all| &mut all.provider_call),
     (PROVIDER_OUTAGE_TOLERANCE, |all| &mut all.provider_outage_tolerance),
+    (OUTBOX_LIFETIME, |all| &mut all.outbox),
+    (OUTBOX_CHECK, |all| &mut all.outbox_check),
+    (CLOCK_SKEW, |all| &mut all.clock_skew),
     (UNUSED_CLIENT_LIFETIME, |all| &mut all.unused_client),
     (USED_CLIENT_LIFETIME, |all| &mut all.used_client),
 ];

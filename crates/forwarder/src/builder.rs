@@ -155,11 +155,12 @@ impl Builder {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(self.pool_idle_timeout)
             .pool_max_idle_per_host(self.pool_max_idle)
-            .build(connector);
+            .build(connector.clone());
         Ok(Forwarder::new(Backend {
             origin: origin(&url)?,
             url,
             client,
+            connector,
             resource,
             identity: self.identity,
             rules: RequestRules::new(&self.identity_headers, self.own_cookie),

@@ -20,6 +20,7 @@ use http_body::Body;
 use http_body_util::LengthLimitError;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
+use tower_service::Service;
 use url::Url;
 
 use crate::{
@@ -62,6 +63,7 @@ pub(crate) struct Backend {
     /// Scheme and authority of `url`.
     pub(crate) origin: Uri,
     pub(crate) client: legacy::Client<Connector, Upload>,
+    pub(crate) connector: Connector,
     pub(crate) resource: String,
     pub(crate) identity: IdentityOf,
     pub(crate) rules: RequestRules,
@@ -78,9 +80,20 @@ impl Forwarder {
     pub(crate) fn new(backend: Backend) -> Self {
         Self(Arc::new(backend))
     }
+
+    /// Opens a connection to the backend and closes it: whether it is there, asking nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// Why there was no connection within the time for connecting.
+    pub async fn probe(&self) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        let mut connector = self.0.connector.clone();
+        poll_fn(|cx| connector.poll_ready(cx)).await?;
+        connector.call(self.0.origin.clone()).await.map(drop)
+    }
 }
 
-impl<B> tower_service::Service<Request<B>> for Forwarder
+impl<B> Service<Request<B>> for Forwarder
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,

@@ -12,6 +12,7 @@ use anyhow::Context;
 use axum::{Router, body::Body};
 use forwarder::{Ended, Forwarder, Liveness};
 use http::Request;
+use http_body_util::Limited;
 use jwt_issuer::KeyRing;
 use oidc_proxy::{OidcProxy, OidcProxyBuilder, StreamEnd};
 use token_verifier::Principal;
@@ -23,6 +24,9 @@ use crate::{identity, session};
 
 /// How long an answer in progress may go on after its access token expired.
 const LONGEST_OVERTIME: Duration = Duration::from_hours(1);
+
+/// The most bytes of a request to the MCP server: files in base64 fit, and nobody fills its memory.
+const MAX_REQUEST_BODY: usize = 64 * 1024 * 1024;
 
 /// What a proxy in front of one MCP server is made of.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub(crate) struct Assembly {
     pub(crate) router: Router,
     /// For what outlives requests: [`OidcProxy::shutdown`] when the listeners have stopped.
     pub(crate) proxy: OidcProxy,
+    /// For a look whether the backend is there.
+    pub(crate) forwarder: Forwarder,
 }
 
 impl Parts {
@@ -66,11 +72,12 @@ impl Parts {
             forwarder = forwarder.identity(Arc::new(identity::headers));
         }
         let forwarder = forwarder.build().context("could not set up forwarding")?;
+        let probed = forwarder.clone();
 
         let watched = proxy.clone();
         let stop = self.stop;
         let forwarded = ServiceBuilder::new()
-            .map_request(move |request| with_liveness(request, &watched, &stop))
+            .map_request(move |request| with_liveness(bounded(request), &watched, &stop))
             .service(forwarder);
         let protected = Router::new()
             .route_service(if path.is_empty() { "/" } else { path }, forwarded.clone())
@@ -81,8 +88,14 @@ impl Parts {
         } else {
             protected.route_service(&format!("{path}/"), forwarded)
         };
-        Ok(Assembly { router: proxy.clone().protect(protected), proxy })
+        let router = proxy.clone().protect(protected);
+        Ok(Assembly { router, proxy, forwarder: probed })
     }
+}
+
+/// The forwarder answers 413 to a body that goes on after its bound.
+fn bounded(request: Request<Body>) -> Request<Body> {
+    request.map(|body| Body::new(Limited::new(body, MAX_REQUEST_BODY)))
 }
 
 /// Tells the forwarder when the streams of this request must end: with their grant, or with us.
@@ -120,4 +133,24 @@ async fn until_revoked(proxy: OidcProxy, principal: Principal) -> Ended {
     // Either way the stream is cut.
     let _ = tokio::time::timeout(LONGEST_OVERTIME, proxy.watch_revocation(&principal)).await;
     Ended::Revoked
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt, LengthLimitError};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_bounded() {
+        for (length, fits) in [(MAX_REQUEST_BODY, true), (MAX_REQUEST_BODY + 1, false)] {
+            let request = bounded(Request::new(Body::from(vec![0; length])));
+            match request.into_body().collect().await {
+                Ok(_) => assert!(fits),
+                Err(error) => {
+                    assert!(!fits && error.into_inner().is::<LengthLimitError>());
+                }
+            }
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod access;
 mod check;
 mod given;
+mod operation;
 mod print;
 mod problem;
 pub(crate) mod setting;
@@ -22,9 +23,10 @@ use secrecy::SecretString;
 pub(crate) use self::{
     access::Access,
     given::{Given, Sources},
+    operation::{AdminListen, AuditLog, Operation},
     print::{effective, reference},
     problem::Problems,
-    storage::Storage,
+    storage::{Storage, StorageFacts},
 };
 use crate::log;
 
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) signing_algorithm: SigningAlgorithm,
     pub(crate) log_format: log::Format,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) operation: Operation,
 }
 
 /// Where to listen.

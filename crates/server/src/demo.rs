@@ -19,7 +19,7 @@ use crate::{
     cli::DemoOptions,
     data_dir::DataDir,
     demo::guide::Guide,
-    listen::{self, Patience, Sockets},
+    listen::{self, Limits, Sockets},
     signals::Signals,
     state,
 };
@@ -93,17 +93,17 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
         keep: options.keep.clone(),
     };
     let mut servers = JoinSet::new();
-    let patience = Patience::default();
+    let limits = Limits::default();
     // What stands behind the proxy goes on until the proxy's last answer is out.
     let stop_behind = CancellationToken::new();
-    servers.spawn(listen::serve(ports.idp, idp.into_router(), patience, stop_behind.clone()));
+    servers.spawn(listen::serve(ports.idp, idp.into_router(), limits, stop_behind.clone()));
     servers.spawn(listen::serve(
         ports.mcp,
         dev_mcp::router(MCP_PATH, stop_behind.clone()),
-        patience,
+        limits,
         stop_behind.clone(),
     ));
-    let proxy = tokio::spawn(listen::serve(ports.proxy, assembly.router, patience, stop.clone()));
+    let proxy = tokio::spawn(listen::serve(ports.proxy, assembly.router, limits, stop.clone()));
 
     let maintenance = tokio::spawn(assembly.proxy.maintain());
 

@@ -2,35 +2,24 @@
 //!
 //! Not `axum::serve`: that one waits for the rest of a half-sent request for ever.
 
+mod connection;
+mod stall;
+
 use std::{
-    convert::Infallible,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo};
-use http::Request;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
-};
+use axum::Router;
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
 /// What `localhost` may mean to a browser.
 const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
@@ -38,29 +27,37 @@ const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6A
 /// How often another free port is tried when the one that IPv4 gave is taken on IPv6.
 const FREE_PORT_ATTEMPTS: u32 = 16;
 
-/// The most bytes of a request's head, and of the buffer that it is read into.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-
 /// How long to wait after a failed `accept`: most often all file descriptors are taken, and the
 /// next attempt would fail at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// How often an idle HTTP/2 connection is asked whether it is still there, and how long it may
-/// take to answer.
-const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How often the log says that there is no room for more connections.
+const FULL_TOLD: Duration = Duration::from_mins(1);
 
-/// How patient a listener is.
+/// What a listener bears.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// For the head of a request, and between two requests on one connection.
+pub(crate) struct Limits {
+    /// At a time; whoever comes beyond them waits in the queue of the operating system.
+    pub(crate) connections: usize,
+    /// For the head of a request, and between two requests on an HTTP/1 connection.
     pub(crate) head: Duration,
+    /// For an HTTP/2 connection without a request under way.
+    pub(crate) idle: Duration,
+    /// For a client that takes nothing of its answer.
+    pub(crate) stall: Duration,
     /// For requests and streams that are under way when the server stops.
     pub(crate) drain: Duration,
 }
 
-impl Default for Patience {
+impl Default for Limits {
     fn default() -> Self {
-        Self { head: Duration::from_secs(20), drain: Duration::from_secs(5) }
+        Self {
+            connections: 4096,
+            head: Duration::from_secs(20),
+            idle: Duration::from_mins(1),
+            stall: Duration::from_mins(1),
+            drain: Duration::from_secs(5),
+        }
     }
 }
 
@@ -131,17 +128,19 @@ fn is_missing_address(error: &io::Error) -> bool {
 
 /// Serves `router` until `stop` is cancelled, then finishes what is under way.
 ///
-/// After `stop` nothing is accepted any more; requests get [`Patience::drain`] to end, then their
+/// After `stop` nothing is accepted any more; requests get [`Limits::drain`] to end, then their
 /// connections are cut. Returns when all is over.
 pub(crate) async fn serve(
     sockets: Sockets,
     router: Router,
-    patience: Patience,
+    limits: Limits,
     stop: CancellationToken,
 ) {
+    let room = Arc::new(Semaphore::new(limits.connections));
     let mut listeners = JoinSet::new();
     for listener in sockets.listeners {
-        listeners.spawn(serve_one(listener, router.clone(), patience, stop.clone()));
+        let (router, room) = (router.clone(), Arc::clone(&room));
+        listeners.spawn(serve_one(listener, router, limits, room, stop.clone()));
     }
     listeners.join_all().await;
 }
@@ -149,91 +148,45 @@ pub(crate) async fn serve(
 async fn serve_one(
     listener: TcpListener,
     router: Router,
-    patience: Patience,
+    limits: Limits,
+    room: Arc<Semaphore>,
     stop: CancellationToken,
 ) {
-    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    // One that was accepted and has no room yet; those behind it stay with the operating system.
+    let mut waiting: Option<(TcpStream, SocketAddr)> = None;
+    let mut told: Option<Instant> = None;
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let router = router.clone();
-                    connections.spawn(connection(stream, peer, router, patience, graceful.watcher()));
-                }
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
+                Ok(connection) => waiting = Some(connection),
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
+            Ok(permit) = Arc::clone(&room).acquire_owned(), if waiting.is_some() => {
+                let Some((stream, peer)) = waiting.take() else { continue };
+                let (router, stop) = (router.clone(), stop.clone());
+                connections.spawn(async move {
+                    connection::serve(stream, peer, router, limits, stop).await;
+                    drop(permit);
+                });
+            }
             Some(_) = connections.join_next() => {}
             () = stop.cancelled() => break,
         }
+        let full = waiting.is_some() && room.available_permits() == 0;
+        if full && told.is_none_or(|at| at.elapsed() > FULL_TOLD) {
+            told = Some(Instant::now());
+            tracing::warn!("no room for more connections, they wait; see --max-connections");
+        }
     }
-    drop(listener);
-    if timeout(patience.drain, graceful.shutdown()).await.is_err() {
+    drop((listener, waiting));
+    let ended = timeout(limits.drain, async { while connections.join_next().await.is_some() {} });
+    if ended.await.is_err() {
         tracing::info!(connections = connections.len(), "cutting what did not end in time");
-        connections.abort_all();
-    }
-    while connections.join_next().await.is_some() {}
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    patience: Patience,
-    graceful: Watcher,
-) {
-    // Small answers go out at once; a socket that refuses is about to fail anyway.
-    let _ = stream.set_nodelay(true);
-
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = service_fn({
-        let asked = Arc::clone(&asked);
-        move |mut request: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            let mut router = router.clone();
-            async move { Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|e| match e {})) }
-        }
-    });
-    let builder = builder(patience);
-    let mut serving = pin!(graceful.watch(builder.serve_connection(TokioIo::new(stream), service)));
-
-    // hyper's own limit begins once it knows whether this is HTTP/1 or HTTP/2.
-    tokio::select! {
-        biased;
-        ended = &mut serving => return log_end(peer, ended),
-        () = sleep(patience.head) => {
-            if !asked.load(Ordering::Relaxed) {
-                tracing::debug!(%peer, "no request in time");
-                return;
-            }
-        }
-    }
-    log_end(peer, serving.await);
-}
-
-fn builder(patience: Patience) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(patience.head)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_KEEP_ALIVE)
-        .keep_alive_timeout(HTTP2_KEEP_ALIVE);
-    builder
-}
-
-/// Broken connections are the network's daily life.
-fn log_end(peer: SocketAddr, ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "connection ended early");
+        connections.shutdown().await;
     }
 }
 

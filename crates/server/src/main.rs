@@ -2,10 +2,13 @@
 //!
 //! Thin: it reads the command line, assembles the crates and decides nothing.
 
+mod admin;
 mod assemble;
+mod audit;
 mod cli;
 mod config;
 mod data_dir;
+mod date;
 #[cfg(feature = "demo")]
 mod demo;
 mod identity;

@@ -3,16 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
+use axum::Router;
 use jwt_issuer::{KeyRing, MasterKey};
-use kv_storage::{Memory, Sqlite};
+use kv_storage::{Memory, Metered, Sqlite};
+use metrics_exporter_prometheus::PrometheusHandle;
 use oidc_proxy::{OidcProxy, OidcProxyBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admin::{self, AllowedHosts, Readiness, ReadyParts, Telemetry},
     assemble::{Assembly, Parts},
-    config::{Config, Listen, Storage},
+    audit::{self, AuditFile},
+    config::{
+        AdminListen, Config, Listen, Storage,
+        setting::{ADMIN_LISTEN, LISTEN, Setting},
+    },
     data_dir::DataDir,
-    listen::{self, Patience, Sockets},
+    listen::{self, Limits, Sockets},
     signals::Signals,
     state,
 };
@@ -23,14 +30,19 @@ const PROVIDER_CHECK: Duration = Duration::from_secs(30);
 /// Runs until a signal says stop.
 pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    let telemetry = config.operation.admin.as_ref().map(|_| Telemetry::start()).transpose()?;
+    let (audit, auditing) = audit::open(&config.operation.audit_log)?.unzip();
+    if let Some(audit) = &audit {
+        signals.reopen_on_hang_up(Arc::clone(audit));
+    }
     let stop = CancellationToken::new();
     // Storage and keys come first: with the wrong ones no port is opened.
     let kept = tokio::select! {
-        kept = Kept::open(&mut config) => kept?,
+        kept = Kept::open(&mut config, audit.clone()) => kept?,
         // A locked database may keep us waiting; a person who gives up need not.
         () = signals.next() => return Ok(()),
     };
-    let Assembly { router, proxy } = Parts {
+    let Assembly { router, proxy, forwarder } = Parts {
         proxy: kept.storage,
         backend: config.backend.clone(),
         identity_headers: config.identity_headers,
@@ -38,13 +50,34 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
     }
     .assemble()?;
-    let sockets = bind(config.listen).await?;
+    let limits = Limits {
+        connections: config.operation.max_connections,
+        drain: config.operation.drain,
+        ..Limits::default()
+    };
+    let sockets = bind(config.listen, &LISTEN).await?;
+    let admin = match (&config.operation.admin, telemetry) {
+        (Some(admin), Some(telemetry)) => {
+            let readiness = Readiness::new(ReadyParts {
+                proxy: proxy.clone(),
+                forwarder,
+                storage: config.storage.facts(),
+                keys: format!("signs with {}", config.signing_algorithm),
+                audit: audit.clone(),
+                stop: stop.clone(),
+            });
+            Some(Admin::bind(admin, readiness, telemetry).await?)
+        }
+        _ => None,
+    };
 
     introduce(&config, &proxy, &sockets);
     let provider = tokio::spawn(watch_provider(proxy.clone(), config.config_url.clone()));
     let maintenance = tokio::spawn(proxy.maintain());
-    let mut serving =
-        tokio::spawn(listen::serve(sockets, router, Patience::default(), stop.clone()));
+    let mut serving = tokio::spawn(listen::serve(sockets, router, limits, stop.clone()));
+    // Health is told to the end: an orchestrator sees that the server is stopping.
+    let closed = CancellationToken::new();
+    let admin = admin.map(|admin| tokio::spawn(admin.serve(limits, closed.clone())));
     tokio::select! {
         () = signals.next() => tracing::info!("stopping; once more to stop at once"),
         // A process without its port would look alive to a supervisor.
@@ -59,8 +92,15 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
         let served = serving.await;
         proxy.shutdown().await;
         maintenance.await.context("the maintenance broke down")?;
+        closed.cancel();
+        if let Some(admin) = admin {
+            admin.await.context("the admin listener broke down")?;
+        }
         if let Some(database) = kept.database {
             database.close().await;
+        }
+        if let Some(auditing) = auditing {
+            auditing.end()?;
         }
         served.context("the listener broke down")
     };
@@ -81,15 +121,18 @@ struct Kept {
 }
 
 impl Kept {
-    async fn open(config: &mut Config) -> anyhow::Result<Self> {
-        let builder = config.proxy();
+    async fn open(config: &mut Config, audit: Option<Arc<AuditFile>>) -> anyhow::Result<Self> {
+        let mut builder = config.proxy();
+        if let Some(audit) = &audit {
+            builder = builder.audit(Arc::clone(audit) as _);
+        }
         let Storage::Sqlite(path) = &config.storage else {
             let signing_keys = match config.signing_keys.take() {
                 Some(keys) => keys,
                 None => KeyRing::new(MasterKey::generate()),
             };
             tracing::warn!("the state is in memory only; a restart logs everybody out");
-            let storage = builder.storage(Memory::new());
+            let storage = builder.storage(Metered::new(Memory::new())?);
             return Ok(Self { storage, signing_keys, database: None, _data: None });
         };
         let data = DataDir::beside(path)?;
@@ -103,6 +146,7 @@ impl Kept {
         };
         let encrypted =
             state::encrypted(Arc::clone(&database), cipher, &config.base_url, &place).await?;
+        let encrypted = state::audited(encrypted, audit);
         let signing_keys = match config.signing_keys.take() {
             Some(keys) => keys,
             None => data.signing_keys()?,
@@ -112,12 +156,50 @@ impl Kept {
     }
 }
 
-async fn bind(listen: Listen) -> anyhow::Result<Sockets> {
+/// The admin listener, bound.
+struct Admin {
+    sockets: Sockets,
+    router: Router,
+    metrics: PrometheusHandle,
+}
+
+impl Admin {
+    async fn bind(
+        at: &AdminListen,
+        readiness: Readiness,
+        telemetry: Telemetry,
+    ) -> anyhow::Result<Self> {
+        let sockets = bind(at.listen, &ADMIN_LISTEN).await?;
+        if !at.listen.is_loopback() {
+            tracing::warn!(
+                "the admin listener is reachable from other machines; whoever reaches it reads \
+                 health and metrics, in the clear: keep it inside a network of your own"
+            );
+        }
+        for address in sockets.addresses() {
+            tracing::info!("health and metrics are on {address}");
+        }
+        let hosts = AllowedHosts::new(at.hosts.clone());
+        let metrics = telemetry.handle;
+        let router = admin::router(hosts, Arc::new(readiness), metrics.clone());
+        Ok(Self { sockets, router, metrics })
+    }
+
+    async fn serve(self, limits: Limits, stop: CancellationToken) {
+        tokio::select! {
+            () = listen::serve(self.sockets, self.router, limits, stop) => {}
+            () = Telemetry::upkeep(self.metrics) => {}
+        }
+    }
+}
+
+async fn bind(listen: Listen, setting: &Setting) -> anyhow::Result<Sockets> {
     let (sockets, place) = match listen {
         Listen::Loopback(port) => (Sockets::loopback(port).await, format!("localhost:{port}")),
         Listen::At(address) => (Sockets::at(address).await, address.to_string()),
     };
-    sockets.with_context(|| format!("could not listen on {place}; choose another with --listen"))
+    let flag = setting.own_name().flag();
+    sockets.with_context(|| format!("could not listen on {place}; choose another with {flag}"))
 }
 
 /// Says what runs where and who may log in (D10).

@@ -1,5 +1,9 @@
 //! The ways in which a person, a terminal or a supervisor says stop.
 
+use std::sync::Arc;
+
+use crate::audit::AuditFile;
+
 /// Ctrl-C and, on Unix, SIGTERM and SIGHUP (a terminal that was closed). From its making on, none
 /// of them kills the process.
 #[derive(Debug)]
@@ -26,6 +30,20 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hang_up: if hang_up_is_ignored() { None } else { Some(listen(SignalKind::hangup())?) },
         })
+    }
+
+    /// From here on SIGHUP begins the audit log anew instead of stopping the process.
+    pub(crate) fn reopen_on_hang_up(&mut self, audit: Arc<AuditFile>) {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        // Under `nohup` too: it is not about the terminal any more.
+        let hang_up = self.hang_up.take().or_else(|| signal(SignalKind::hangup()).ok());
+        let Some(mut hang_up) = hang_up else { return };
+        tokio::spawn(async move {
+            while hang_up.recv().await.is_some() {
+                audit.reopen();
+            }
+        });
     }
 
     /// Waits for the next one.
@@ -65,6 +83,9 @@ impl Signals {
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {})
     }
+
+    /// There is no SIGHUP here.
+    pub(crate) fn reopen_on_hang_up(&mut self, _audit: Arc<AuditFile>) {}
 
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) {

@@ -1,6 +1,7 @@
 //! From what was given to a configuration: every complaint is collected, none ends the reading.
 
 mod lifetimes;
+mod operation;
 mod reader;
 
 use std::net::SocketAddr;
@@ -95,6 +96,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         reader.wrong(&LISTEN, why);
     }
     let lifetimes = lifetimes::read(reader);
+    let operation = operation::read(reader, listen);
 
     Some(Config {
         config_url: config_url?,
@@ -119,6 +121,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         signing_algorithm: signing_algorithm?,
         log_format,
         lifetimes,
+        operation: operation?,
     })
 }
 
@@ -135,6 +138,7 @@ impl Config {
             .provider_revocation(self.provider_revocation)
             .access(self.access.policy.clone())
             .signing_algorithm(self.signing_algorithm)
+            .trusted_proxies(self.operation.trusted_proxies)
             .lifetimes(self.lifetimes.clone());
         if let Some(secret) = &self.client_secret {
             builder = builder.client_secret(secret.clone());

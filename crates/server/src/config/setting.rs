@@ -176,6 +176,18 @@ settings! {
         "keys that sign tokens, base64url, newest first";
     SIGNING_ALGORITHM = "signing-algorithm", Keeping, Text, "ALGORITHM", Is("HS256"),
         "HS256, or ES256 or EdDSA for tokens that others can verify";
+    ADMIN_LISTEN = "admin-listen", Operation, Text, "ADDRESS:PORT", Means("off"),
+        "where health, metrics and administration are served";
+    ADMIN_HOST = "admin-host", Operation, List, "NAME", Means("localhost and IP addresses"),
+        "names under which that listener may be asked too";
+    AUDIT_LOG = "audit-log", Operation, Text, "FILE", Is("off"),
+        "where audit events go as JSON lines: a file, - or off";
+    TRUSTED_PROXIES = "trusted-proxies", Operation, Text, "NUMBER", Is("0"),
+        "your proxies in front that add to X-Forwarded-For";
+    MAX_CONNECTIONS = "max-connections", Operation, Text, "NUMBER", Is("4096"),
+        "connections at a time; further ones wait";
+    DRAIN_TIME = "drain-time", Operation, Text, "TIME", Is("5s"),
+        "how long what is under way may take when the server stops";
     LOG_FORMAT = "log-format", Operation, Text, "FORMAT",
         Means("text on a terminal, else json"), "text or json";
     PRODUCTION = "production", Operation, Switch, "true|false",

@@ -18,7 +18,26 @@ pub(crate) enum Storage {
     Sqlite(PathBuf),
 }
 
+/// What there is to know of a storage besides whether it answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StorageFacts {
+    pub(crate) kind: &'static str,
+    /// How far "once" reaches with it (D2).
+    pub(crate) once: &'static str,
+}
+
 impl Storage {
+    /// For `/readyz`.
+    pub(crate) fn facts(&self) -> StorageFacts {
+        match self {
+            Self::Memory => StorageFacts { kind: "memory", once: "while this process lives" },
+            Self::Sqlite(_) => StorageFacts {
+                kind: "sqlite",
+                once: "every acknowledged write is kept, a crash included",
+            },
+        }
+    }
+
     /// Understands the URL of a storage; the complaint repeats nothing but its scheme.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());

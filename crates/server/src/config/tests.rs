@@ -506,6 +506,12 @@ fn what_counts_is_printed_with_its_source() {
     # storage_encryption_key: made once and kept beside the database
     # jwt_signing_key: made once and kept beside the database
     signing_algorithm = "HS256"  # default
+    # admin_listen: off
+    # admin_host: localhost and IP addresses
+    audit_log = "off"  # default
+    trusted_proxies = "0"  # default
+    max_connections = "4096"  # default
+    drain_time = "5s"  # default
     # log_format: text on a terminal, else json
     production = false  # environment
     danger_memory_storage = false  # default

@@ -5,6 +5,7 @@
 #![cfg(all(unix, feature = "demo"))]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod admin;
 mod demo;
 mod deploy;
 mod help;

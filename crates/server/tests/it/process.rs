@@ -205,10 +205,15 @@ impl Serve {
         }
     }
 
+    /// Sends a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
     /// Asks it to stop; returns how it ended and all that it logged.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.signal("TERM");
         let status = wait(&mut self.child).expect("it ends");
         self.log.extend(self.lines.iter().map(|line| line + "\n"));
         (status.code(), std::mem::take(&mut self.log))
@@ -221,6 +226,32 @@ impl Drop for Serve {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Looks again and again until there is something to see.
+pub(crate) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(started.elapsed() < DEADLINE, "it did not come");
+        thread::sleep(POLL);
+    }
+}
+
+/// Sends one HTTP/1.1 request with more headers to loopback and returns the whole answer.
+pub(crate) fn request_with(port: u16, head: &str, headers: &[(&str, &str)]) -> String {
+    let mut stream = TcpStream::connect(("localhost", port)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(stream, "{head} HTTP/1.1\r\nconnection: close\r\n").unwrap();
+    for (name, value) in headers {
+        write!(stream, "{name}: {value}\r\n").unwrap();
+    }
+    stream.write_all(b"\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// Sends one HTTP/1.1 request to loopback and returns the whole answer.

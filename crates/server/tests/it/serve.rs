@@ -14,7 +14,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// What must be given, with a provider and a backend that are down.
-fn enough(port: u16, directory: &Path) -> Vec<String> {
+pub(crate) fn enough(port: u16, directory: &Path) -> Vec<String> {
     vec![
         format!("--base-url=http://localhost:{port}"),
         format!("--listen=localhost:{port}"),

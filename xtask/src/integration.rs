@@ -15,7 +15,7 @@ use crate::{
     counts::Counts,
     flags,
     parts::{self, BUDGET, BUILD, COMPILING, Part, Runner, Work},
-    process::{self, Finished, OFFLINE},
+    process::{self, Finished, OFFLINE, Ours},
     set_up::{self, SetUp, Thing},
     standalone, tail,
     tidy::{self, repository::Repository},
@@ -133,10 +133,11 @@ fn runner(shell: &Shell) -> Runner {
 
 /// Does one part; what goes wrong on the way is a failure of that part, and the next one runs.
 fn run_part(shell: &Shell, part: &Part, places: &Places, set_up: &mut SetUp) -> Outcome {
-    let before = process::running_from(&places.target);
+    let ours = Ours::of_this_run(&places.target);
+    let before = ours.running();
     let outcome = do_part(shell, part, places, set_up)
         .unwrap_or_else(|error| Outcome::failed(format!("{error:#}\nrerun: {}", rerun(part))));
-    let left = process::sweep(&places.target, &before, EXIT_GRACE);
+    let left = ours.sweep(&before, EXIT_GRACE);
     if left.is_empty() {
         return outcome;
     }

@@ -15,6 +15,9 @@ use anyhow::Context as _;
 /// How often a running command is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Tells what we started from everything else: the children inherit it, servers of the tests too.
+const MARK: &str = "XTASK_RUN";
+
 /// Tells cargo to ask no registry.
 pub(crate) const OFFLINE: (&str, &str) = ("CARGO_NET_OFFLINE", "true");
 
@@ -79,6 +82,7 @@ impl Invocation {
                 command.env_remove(&name);
             }
         }
+        command.env(MARK, std::process::id().to_string());
         // The counts are parsed, and the log is read by people in any tool.
         command.env("CARGO_TERM_COLOR", "never");
         if self.offline {
@@ -146,48 +150,65 @@ fn wait(child: &mut Child, deadline: Duration) -> anyhow::Result<Option<ExitStat
     }
 }
 
-/// The processes whose executable lies in `directory`, other than this one.
-///
-/// Empty where there is no `/proc`.
-pub(crate) fn running_from(directory: &Path) -> BTreeMap<u32, PathBuf> {
-    let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
-    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-    entries
-        .flatten()
-        .filter_map(|entry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let executable = fs::read_link(entry.path().join("exe")).ok()?;
-            (executable.starts_with(&directory) && pid != std::process::id())
-                .then_some((pid, executable))
-        })
-        .collect()
+/// How our processes are known from everything else that runs on this machine.
+#[derive(Debug)]
+pub(crate) struct Ours<'a> {
+    /// The executable lies in there.
+    directory: &'a Path,
+    /// Or this stands in its environment.
+    mark: String,
 }
 
-/// Waits for processes that were started since `before` to end, kills those still there after
-/// `grace`, and names them.
-pub(crate) fn sweep(
-    directory: &Path,
-    before: &BTreeMap<u32, PathBuf>,
-    grace: Duration,
-) -> Vec<String> {
-    let started = Instant::now();
-    loop {
-        let mut left = running_from(directory);
-        left.retain(|pid, _| !before.contains_key(pid));
-        if left.is_empty() {
-            return Vec::new();
-        }
-        if started.elapsed() > grace {
-            for pid in left.keys() {
-                // It may end by itself just now: then there is nothing to kill.
-                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+impl<'a> Ours<'a> {
+    /// What this run of xtask started, and what was built in `directory`.
+    pub(crate) fn of_this_run(directory: &'a Path) -> Self {
+        Self { directory, mark: format!("{MARK}={}", std::process::id()) }
+    }
+
+    /// Those that run now, other than this one.
+    ///
+    /// Empty where there is no `/proc`.
+    pub(crate) fn running(&self) -> BTreeMap<u32, PathBuf> {
+        let Ok(entries) = fs::read_dir("/proc") else { return BTreeMap::new() };
+        let directory = self.directory.canonicalize().unwrap_or_else(|_| self.directory.to_owned());
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+                let executable = fs::read_link(entry.path().join("exe")).ok()?;
+                let ours = executable.starts_with(&directory) || self.marks(&entry.path());
+                (ours && pid != std::process::id()).then_some((pid, executable))
+            })
+            .collect()
+    }
+
+    fn marks(&self, process: &Path) -> bool {
+        let environment = fs::read(process.join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == self.mark.as_bytes())
+    }
+
+    /// Waits for processes that were started since `before` to end, kills those still there after
+    /// `grace`, and names them.
+    pub(crate) fn sweep(&self, before: &BTreeMap<u32, PathBuf>, grace: Duration) -> Vec<String> {
+        let started = Instant::now();
+        loop {
+            let mut left = self.running();
+            left.retain(|pid, _| !before.contains_key(pid));
+            if left.is_empty() {
+                return Vec::new();
             }
-            return left
-                .iter()
-                .map(|(pid, path)| format!("{} (process {pid})", path.display()))
-                .collect();
+            if started.elapsed() > grace {
+                for pid in left.keys() {
+                    // It may end by itself just now: then there is nothing to kill.
+                    let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                }
+                return left
+                    .iter()
+                    .map(|(pid, path)| format!("{} (process {pid})", path.display()))
+                    .collect();
+            }
+            thread::sleep(POLL);
         }
-        thread::sleep(POLL);
     }
 }
 
@@ -232,11 +253,22 @@ mod tests {
         let directory = directory("sweep");
         let program = directory.join("stays");
         fs::copy("/bin/sleep", &program).unwrap();
-        let before = running_from(&directory);
+        let ours = Ours { directory: &directory, mark: format!("{MARK}=of this test") };
+        let before = ours.running();
         let mut child = Command::new(&program).arg("600").spawn().unwrap();
-        let left = sweep(&directory, &before, Duration::ZERO);
-        assert_eq!(left.len(), 1, "{left:?}");
-        assert!(!child.wait().unwrap().success());
+        // A server of a test, which lies elsewhere.
+        let mut server =
+            Command::new("sleep").arg("600").env(MARK, "of this test").spawn().unwrap();
+        // The kernel shows the environment of a process a moment after its start.
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while ours.running().len() < before.len() + 2 && Instant::now() < deadline {
+            thread::sleep(POLL);
+        }
+        let left = ours.sweep(&before, Duration::ZERO);
+        let names = |id: u32| left.iter().any(|left| left.contains(&format!("process {id})")));
+        assert!(names(child.id()) && names(server.id()), "{left:?}");
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert!(!child.wait().unwrap().success() && !server.wait().unwrap().success());
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -20,6 +20,8 @@ mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prefixed;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "testing")]
@@ -37,6 +39,8 @@ pub use crate::memory::{Memory, MemoryBuilder};
 pub use crate::metered::Metered;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::Postgres;
+#[cfg(feature = "redis")]
+pub use crate::redis::Redis;
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteBuilder};
 pub use crate::{

@@ -6,7 +6,7 @@ mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use self::path::percent_decode;
 use crate::{Error, ErrorKind, KeyValue, Result};
 
@@ -15,36 +15,26 @@ struct Scheme {
     name: &'static str,
     /// The whole URL.
     form: &'static str,
-    availability: Availability,
+    /// Which feature of this crate it needs.
+    feature: &'static str,
     /// Understands what follows the scheme's colon.
     parse: fn(&Scheme, &str) -> Result<Place>,
 }
 
-enum Availability {
-    /// Part of this version, if the feature of that name is on.
-    Feature(&'static str),
-    /// Only recognized.
-    Later,
-}
-
-const MEMORY: Scheme = Scheme {
-    name: "memory",
-    form: "memory:",
-    availability: Availability::Feature("memory"),
-    parse: parse_memory,
-};
+const MEMORY: Scheme =
+    Scheme { name: "memory", form: "memory:", feature: "memory", parse: parse_memory };
 
 const DISK: Scheme = Scheme {
     name: "disk",
     form: "disk:///path/to/directory",
-    availability: Availability::Feature("disk"),
+    feature: "disk",
     parse: |scheme, rest| path::directory(scheme, rest).map(Place::Disk),
 };
 
 const SQLITE: Scheme = Scheme {
     name: "sqlite",
     form: "sqlite:///path/to/file",
-    availability: Availability::Feature("sqlite"),
+    feature: "sqlite",
     parse: |scheme, rest| path::file(scheme, rest).map(Place::Sqlite),
 };
 
@@ -56,7 +46,7 @@ pub(crate) const POSTGRES_FORM: &str =
 const POSTGRES: Scheme = Scheme {
     name: "postgres",
     form: POSTGRES_FORM,
-    availability: Availability::Feature("postgres"),
+    feature: "postgres",
     parse: |_, _| Ok(Place::Postgres),
 };
 
@@ -69,23 +59,18 @@ const SCHEMES: [Scheme; 11] = [
     SQLITE,
     POSTGRES,
     POSTGRESQL,
-    later("redis", "redis://…"),
-    later("rediss", "rediss://…"),
-    later("redis+sentinel", "redis+sentinel://…"),
-    later("rediss+sentinel", "rediss+sentinel://…"),
-    later("redis+cluster", "redis+cluster://…"),
-    later("rediss+cluster", "rediss+cluster://…"),
+    redis("redis", "redis://…"),
+    redis("rediss", "rediss://…"),
+    redis("redis+sentinel", "redis+sentinel://…"),
+    redis("rediss+sentinel", "rediss+sentinel://…"),
+    redis("redis+cluster", "redis+cluster://…"),
+    redis("rediss+cluster", "rediss+cluster://…"),
 ];
 
-const fn later(name: &'static str, form: &'static str) -> Scheme {
-    let parse: fn(&Scheme, &str) -> Result<Place> = |scheme, _| {
-        Err(misconfigured(format!(
-            "storage {} is not built into this version: {}",
-            scheme.form,
-            known_forms()
-        )))
-    };
-    Scheme { name, form, availability: Availability::Later, parse }
+/// The backend reads the rest of the URL itself.
+const fn redis(name: &'static str, form: &'static str) -> Scheme {
+    let parse: fn(&Scheme, &str) -> Result<Place> = |_, _| Ok(Place::Redis);
+    Scheme { name, form, feature: "redis", parse }
 }
 
 /// What a URL of this version asks for; a new one gets an arm in [`open`].
@@ -95,6 +80,7 @@ enum Place {
     Disk(PathBuf),
     Sqlite(PathBuf),
     Postgres,
+    Redis,
 }
 
 /// Opens the store that a URL names, so that the backend is a matter of configuration.
@@ -105,10 +91,9 @@ enum Place {
 /// | `disk:///path/to/directory` | `Disk`; the directory is made if there is none, what it is in must exist | `disk` |
 /// | `sqlite:///path/to/file` | `Sqlite`; the file is made if there is none, its directory must exist | `sqlite` |
 /// | `postgres://user:password@host:port/database` (or `postgresql://…`) | `Postgres`, which documents its options, such as `?schema=` | `postgres` |
+/// | `redis://…` or `rediss://…`, each also with `+sentinel` or `+cluster` | `Redis`, which documents the forms and their options | `redis` |
 ///
 /// Paths are absolute; what a URL cannot hold in a path (`?`, `#`, `%`) is percent-encoded.
-/// The schemes `redis` and `rediss`, also with `+sentinel` or `+cluster`, are kept for later
-/// versions.
 ///
 /// Values rest as they are given: wrap the store in [`Encrypted`](crate::Encrypted).
 ///
@@ -155,6 +140,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn KeyValue>> {
         Place::Postgres => Ok(Arc::new(crate::Postgres::open(url).await?)),
         #[cfg(not(feature = "postgres"))]
         Place::Postgres => Err(compiled_out(&POSTGRES)),
+        #[cfg(feature = "redis")]
+        Place::Redis => Ok(Arc::new(crate::Redis::open(url).await?)),
+        #[cfg(not(feature = "redis"))]
+        Place::Redis => Err(compiled_out(&redis("redis", "redis://…"))),
     }
 }
 
@@ -197,30 +186,25 @@ fn form_hint(scheme: &Scheme) -> String {
 
 /// Which URLs this version knows, and what each needs.
 fn known_forms() -> String {
-    let known =
-        SCHEMES.iter().filter(|scheme| scheme.name != POSTGRESQL.name).filter_map(|scheme| {
-            match scheme.availability {
-                Availability::Feature(feature) => {
-                    Some(format!("{} (feature {feature})", scheme.form))
-                }
-                Availability::Later => None,
-            }
-        });
+    let known = SCHEMES.iter().filter(|scheme| scheme.name != POSTGRESQL.name);
+    let known = known.map(|scheme| format!("{} (feature {})", scheme.form, scheme.feature));
     format!("give one of {}", known.collect::<Vec<_>>().join(", "))
 }
 
 /// A backend of this version that this build does not have.
 #[cfg(any(
     test,
-    not(all(feature = "disk", feature = "memory", feature = "postgres", feature = "sqlite"))
+    not(all(
+        feature = "disk",
+        feature = "memory",
+        feature = "postgres",
+        feature = "redis",
+        feature = "sqlite"
+    ))
 ))]
 fn compiled_out(scheme: &Scheme) -> Error {
-    let feature = match scheme.availability {
-        Availability::Feature(feature) => feature,
-        Availability::Later => scheme.name,
-    };
     misconfigured(format!(
-        "storage {} is not compiled into this build: turn on feature {feature} of kv-storage",
-        scheme.form
+        "storage {} is not compiled into this build: turn on feature {} of kv-storage",
+        scheme.form, scheme.feature
     ))
 }

@@ -14,6 +14,10 @@
 //! conformance!(memory, fixture);
 //! ```
 //!
+//! Where every case waits for real time, or on one server that takes long to start,
+//! `conformance!(together NAME, fixture)` makes one test of all cases, run at the same time; it
+//! names those that fail.
+//!
 //! The cases are plain functions as well: a case is told the fixture and panics if the store
 //! breaks the contract.
 //!
@@ -33,7 +37,9 @@ pub mod scans;
 
 use std::{
     any::Any,
+    collections::HashMap,
     fmt,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,7 +47,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::Barrier, task::JoinSet, time};
+use tokio::{
+    sync::{Barrier, Semaphore},
+    task::JoinSet,
+    time,
+};
 
 pub use self::faults::{Call, Fault, Faults, Faulty, Gate, Moment, Operation};
 use crate::{Clock, KeyValue};
@@ -51,6 +61,9 @@ pub const COLLECTION: &str = "conformance";
 
 /// How many tasks race in one round by default.
 const TASKS: usize = 32;
+
+/// How many cases run together: most of them only wait.
+const TOGETHER: usize = 10;
 
 /// How many rounds a race runs by default.
 const ROUNDS: usize = 8;
@@ -181,72 +194,111 @@ pub fn run(fixture: impl AsyncFnOnce() -> Fixture, case: impl AsyncFnOnce(&Fixtu
     });
 }
 
+/// A case of the suite, for [`run_together`].
+pub type Case = for<'a> fn(&'a Fixture) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Runs every case on a fixture of its own, several at the same time, as
+/// `conformance!(together …)` does.
+pub fn run_together(fixture: impl AsyncFn() -> Fixture, cases: &[(&'static str, Case)]) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(4).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let turns = Arc::new(Semaphore::new(TOGETHER));
+        let mut tasks = JoinSet::new();
+        let mut names = HashMap::new();
+        for (name, case) in cases.iter().copied() {
+            let turn = Arc::clone(&turns).acquire_owned().await;
+            let fixture = fixture().await;
+            let task = tasks.spawn(async move {
+                case(&fixture).await;
+                drop(turn);
+            });
+            names.insert(task.id(), name);
+        }
+        let mut failed = Vec::new();
+        while let Some(ended) = tasks.join_next().await {
+            failed.extend(ended.err().map(|error| names[&error.id()]));
+        }
+        assert!(failed.is_empty(), "these cases failed: {}", failed.join(", "));
+    });
+}
+
 /// Makes a test of every case of the conformance suite, in a module of the given name.
 ///
 /// The second argument makes the [`Fixture`](crate::testing::Fixture): an `async fn` or closure
-/// without parameters. See [`testing`](crate::testing).
+/// without parameters. See [`testing`](crate::testing). With `together` before the name it is one
+/// test, and the fixture is made many times.
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $fixture:expr) => {
         mod $name {
             use super::*;
 
-            $crate::conformance! { @tests $fixture;
-                entries:
-                    nothing_is_none,
-                    what_was_put_is_read_back,
-                    put_replaces,
-                    every_write_draws_a_new_version,
-                    values_are_opaque,
-                    the_largest_value_is_kept,
-                    keys_are_any_text,
-                    collections_are_separate,
-                    long_keys_are_refused,
-                    large_values_are_refused,
-                    bad_collection_names_are_refused,
-                    get_many_keeps_the_order,
-                    delete_says_whether_there_was_something,
-                    take_reads_and_removes,
-                    put_if_absent_writes_once,
-                    compare_and_swap_needs_the_version,
-                    compare_and_swap_never_creates,
-                    compare_and_delete_needs_the_version,
-                    a_version_does_not_outlive_its_record,
-                    expire_needs_a_record,
-                    health_is_good;
-                expiry:
-                    an_expired_record_is_absent_to_reads,
-                    an_expired_record_is_absent_to_removals,
-                    an_expired_record_is_absent_to_swaps,
-                    put_if_absent_replaces_an_expired_record,
-                    a_new_record_has_no_expiry_to_keep,
-                    keep_keeps_the_expiry,
-                    keep_does_not_revive_an_expiry,
-                    every_write_states_its_expiry,
-                    compare_and_swap_obeys_its_ttl,
-                    expire_obeys_its_ttl,
-                    expire_keeps_the_value,
-                    zero_is_absent_at_once,
-                    the_longest_duration_never_ends;
-                scans:
-                    an_empty_collection_has_no_keys,
-                    pages_hold_every_key,
-                    a_limit_of_zero_still_gets_on,
-                    prefixes_are_literal,
-                    prefixes_are_not_only_ascii,
-                    other_collections_are_not_listed,
-                    keys_that_stay_are_found_while_others_change;
-                races:
-                    take_has_one_winner,
-                    put_if_absent_has_one_winner,
-                    put_if_absent_over_an_expired_record_has_one_winner,
-                    compare_and_swap_has_one_winner,
-                    compare_and_delete_has_one_winner,
-                    swap_and_delete_and_take_have_one_winner,
-                    counting_by_compare_and_swap_loses_nothing,
-                    writers_that_keep_the_expiry_all_succeed,
-                    values_are_never_torn;
-            }
+            $crate::conformance! { @list tests, $fixture }
+        }
+    };
+    (together $name:ident, $fixture:expr) => {
+        #[test]
+        fn $name() {
+            $crate::conformance! { @list together, $fixture }
+        }
+    };
+    (@list $mode:ident, $fixture:expr) => {
+        $crate::conformance! { @$mode $fixture;
+            entries:
+                nothing_is_none,
+                what_was_put_is_read_back,
+                put_replaces,
+                every_write_draws_a_new_version,
+                values_are_opaque,
+                the_largest_value_is_kept,
+                keys_are_any_text,
+                collections_are_separate,
+                long_keys_are_refused,
+                large_values_are_refused,
+                bad_collection_names_are_refused,
+                get_many_keeps_the_order,
+                delete_says_whether_there_was_something,
+                take_reads_and_removes,
+                put_if_absent_writes_once,
+                compare_and_swap_needs_the_version,
+                compare_and_swap_never_creates,
+                compare_and_delete_needs_the_version,
+                a_version_does_not_outlive_its_record,
+                expire_needs_a_record,
+                health_is_good;
+            expiry:
+                an_expired_record_is_absent_to_reads,
+                an_expired_record_is_absent_to_removals,
+                an_expired_record_is_absent_to_swaps,
+                put_if_absent_replaces_an_expired_record,
+                a_new_record_has_no_expiry_to_keep,
+                keep_keeps_the_expiry,
+                keep_does_not_revive_an_expiry,
+                every_write_states_its_expiry,
+                compare_and_swap_obeys_its_ttl,
+                expire_obeys_its_ttl,
+                expire_keeps_the_value,
+                zero_is_absent_at_once,
+                the_longest_duration_never_ends;
+            scans:
+                an_empty_collection_has_no_keys,
+                pages_hold_every_key,
+                a_limit_of_zero_still_gets_on,
+                prefixes_are_literal,
+                prefixes_are_not_only_ascii,
+                other_collections_are_not_listed,
+                keys_that_stay_are_found_while_others_change;
+            races:
+                take_has_one_winner,
+                put_if_absent_has_one_winner,
+                put_if_absent_over_an_expired_record_has_one_winner,
+                compare_and_swap_has_one_winner,
+                compare_and_delete_has_one_winner,
+                swap_and_delete_and_take_have_one_winner,
+                counting_by_compare_and_swap_loses_nothing,
+                writers_that_keep_the_expiry_all_succeed,
+                values_are_never_torn;
         }
     };
     (@tests $fixture:expr; $($module:ident: $($case:ident),+;)+) => {$($(
@@ -255,4 +307,10 @@ macro_rules! conformance {
             $crate::testing::run($fixture, $crate::testing::$module::$case);
         }
     )+)+};
+    (@together $fixture:expr; $($module:ident: $($case:ident),+;)+) => {
+        let cases: &[(&'static str, $crate::testing::Case)] = &[$($(
+            (stringify!($case), |fixture| Box::pin($crate::testing::$module::$case(fixture))),
+        )+)+];
+        $crate::testing::run_together($fixture, cases);
+    };
 }

@@ -2,5 +2,9 @@
 
 pub mod postgres;
 pub mod program;
+pub mod redis;
 
-pub use crate::postgres::Postgres;
+pub use crate::{
+    postgres::Postgres,
+    redis::{Redis, RedisCluster, RedisSentinel},
+};

@@ -13,6 +13,7 @@ mod metered;
 mod model;
 mod open;
 mod processes;
+mod redis;
 mod sqlite;
 mod suite;
 mod wrappers;

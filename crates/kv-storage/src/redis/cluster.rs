@@ -1,0 +1,266 @@
+//! Which master of a cluster has which slots.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redis::Value;
+use tokio::sync::Mutex;
+
+use super::{
+    backoff::Informants,
+    error,
+    key::SLOTS,
+    node::{Context, Node},
+    settings::Address,
+    topology::Masters,
+};
+use crate::{Error, ErrorKind, Result};
+
+/// The slots as some node told them, asked for again when something contradicts.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    map: RwLock<Arc<Map>>,
+    nodes: RwLock<HashMap<Address, Arc<Node>>>,
+    doubted: AtomicBool,
+    // Held while asking, so that one task does it for all.
+    asking: Mutex<Informants>,
+}
+
+/// Ranges of slots, and the master of each.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Map {
+    /// First slot, last slot, master; in order.
+    ranges: Vec<(u16, u16, Address)>,
+}
+
+impl Map {
+    fn master(&self, slot: u16) -> Option<&Address> {
+        let after = self.ranges.partition_point(|(first, ..)| *first <= slot);
+        let (_, last, address) = self.ranges.get(after.checked_sub(1)?)?;
+        (slot <= *last).then_some(address)
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut next = 0;
+        for (first, last, _) in &self.ranges {
+            if *first != next {
+                return false;
+            }
+            next = last + 1;
+        }
+        next == SLOTS
+    }
+}
+
+impl Cluster {
+    pub(super) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+    }
+
+    pub(super) async fn master(&self, slot: u16, context: &Context) -> Result<Arc<Node>> {
+        let map = self.map(context).await?;
+        let Some(address) = map.master(slot) else {
+            self.doubt();
+            return Err(not_whole());
+        };
+        Ok(self.node(address))
+    }
+
+    pub(super) async fn masters(&self, context: &Context) -> Result<Masters> {
+        let map = self.map(context).await?;
+        if !map.is_whole() {
+            self.doubt();
+            return Err(not_whole());
+        }
+        let mut hasher = DefaultHasher::new();
+        map.ranges.hash(&mut hasher);
+        let mut addresses: Vec<_> = map.ranges.iter().map(|(_, _, address)| address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let nodes = addresses.into_iter().map(|address| self.node(address)).collect();
+        Ok(Masters { fingerprint: hasher.finish(), nodes })
+    }
+
+    /// The node at an address, with the connections that there are.
+    pub(super) fn node(&self, address: &Address) -> Arc<Node> {
+        let known = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = known.get(address) {
+            return Arc::clone(node);
+        }
+        drop(known);
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Node::new(address.clone()));
+        Arc::clone(nodes.entry(address.clone()).or_insert_with(new))
+    }
+
+    async fn map(&self, context: &Context) -> Result<Arc<Map>> {
+        if let Some(map) = self.current() {
+            return Ok(map);
+        }
+        let mut nodes = self.asking.lock().await;
+        if let Some(map) = self.current() {
+            return Ok(map);
+        }
+        let last = self.last();
+        if let Err(error) = nodes.backoff.check() {
+            // Better an old map than none: a node that has not got the slot says so.
+            return last.ok_or(error);
+        }
+        self.doubted.store(false, Ordering::Release);
+        let last = last.unwrap_or_default();
+        let known = last.ranges.iter().map(|(_, _, address)| address);
+        let mut addresses: Vec<&Address> = context.settings.addresses.iter().collect();
+        for address in known {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        let mut failure = None;
+        for node in nodes.order(addresses) {
+            match ask(node, context).await {
+                Ok(map) => {
+                    nodes.answered(node);
+                    return Ok(self.replace(map));
+                }
+                Err(error) => {
+                    tracing::debug!(%node, %error, "a node does not tell the cluster's slots");
+                    failure = Some(error);
+                }
+            }
+        }
+        self.doubt();
+        let failure = failure.unwrap_or_else(not_whole);
+        nodes.backoff.failed(&failure);
+        Err(failure)
+    }
+
+    fn replace(&self, map: Map) -> Arc<Map> {
+        self.forget_all_but(&map);
+        let map = Arc::new(map);
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&map);
+        map
+    }
+
+    fn current(&self) -> Option<Arc<Map>> {
+        if self.doubted.load(Ordering::Acquire) { None } else { self.last() }
+    }
+
+    fn last(&self) -> Option<Arc<Map>> {
+        let map = Arc::clone(&self.map.read().unwrap_or_else(PoisonError::into_inner));
+        Some(map).filter(|map| !map.ranges.is_empty())
+    }
+
+    /// Closes the connections to nodes that are masters no longer.
+    fn forget_all_but(&self, map: &Map) {
+        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|address, _| map.ranges.iter().any(|(_, _, master)| master == address));
+    }
+}
+
+async fn ask(node: &Address, context: &Context) -> Result<Map> {
+    let credentials = context.settings.credentials.as_ref();
+    let connection = context.dialer.dial(node, credentials, 0).await?;
+    // A server that is no part of a cluster, or not yet, is told apart by what it says of itself.
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    match context.dialer.within(node, connection.ask(&command, "CLUSTER")).await {
+        Ok(answer) => {
+            let map = read_slots(answer, node).ok_or_else(|| error::unexpected("CLUSTER"))?;
+            if map.ranges.is_empty() { Err(not_whole()) } else { Ok(map) }
+        }
+        Err(refused) => {
+            let server = context.dialer.within(node, connection.inspect()).await?;
+            server.check(node, &context.settings.arrangement).and(Err(refused))
+        }
+    }
+}
+
+/// Reads the answer to `CLUSTER SLOTS`: for each range its first and last slot, its master and
+/// its replicas, each as host, port, id.
+fn read_slots(answer: Value, asked: &Address) -> Option<Map> {
+    let Value::Array(answer) = answer else { return None };
+    let mut ranges = Vec::with_capacity(answer.len());
+    for range in answer {
+        let Value::Array(parts) = range else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else {
+            return None;
+        };
+        let [host, Value::Int(port), ..] = &master[..] else { return None };
+        let host = match host {
+            // The node does not know by which name it is reached: by the one that we used.
+            Value::Nil => asked.host.clone(),
+            Value::BulkString(host) if host.is_empty() => asked.host.clone(),
+            Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
+            _ => return None,
+        };
+        let first = u16::try_from(*first).ok()?;
+        let last = u16::try_from(*last).ok().filter(|last| (first..SLOTS).contains(last))?;
+        let port = u16::try_from(*port).ok()?;
+        ranges.push((first, last, Address { host, port }));
+    }
+    ranges.sort_unstable();
+    Some(Map { ranges })
+}
+
+fn not_whole() -> Error {
+    Error::new(ErrorKind::Unavailable, "the redis cluster has slots that no master has")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: i64, last: i64, host: &str) -> Value {
+        let master = vec![Value::BulkString(host.into()), Value::Int(7000)];
+        Value::Array(vec![Value::Int(first), Value::Int(last), Value::Array(master)])
+    }
+
+    fn address(host: &str) -> Address {
+        Address { host: host.into(), port: 7000 }
+    }
+
+    #[test]
+    fn slots_lead_to_masters() {
+        let answer = Value::Array(vec![range(100, 16383, "b"), range(0, 99, "")]);
+        let map = read_slots(answer, &address("asked")).unwrap();
+        assert!(map.is_whole());
+        assert_eq!(map.master(0), Some(&address("asked")));
+        assert_eq!(map.master(99), Some(&address("asked")));
+        assert_eq!(map.master(100), Some(&address("b")));
+        assert_eq!(map.master(16383), Some(&address("b")));
+    }
+
+    #[test]
+    fn gaps_are_noticed() {
+        for ranges in [
+            vec![],
+            vec![range(1, 16383, "a")],
+            vec![range(0, 16382, "a")],
+            vec![range(0, 5, "a"), range(7, 16383, "b")],
+        ] {
+            let map = read_slots(Value::Array(ranges), &address("asked")).unwrap();
+            assert!(!map.is_whole(), "{map:?}");
+            assert!([0, 6, 16383].into_iter().any(|slot| map.master(slot).is_none()));
+        }
+    }
+
+    #[test]
+    fn odd_answers_are_refused() {
+        let asked = address("asked");
+        for answer in [
+            Value::Nil,
+            Value::Array(vec![Value::Int(1)]),
+            Value::Array(vec![range(0, 16384, "a")]),
+            Value::Array(vec![range(-1, 5, "a")]),
+            Value::Array(vec![range(5, 4, "a")]),
+        ] {
+            assert_eq!(read_slots(answer, &asked), None);
+        }
+    }
+}

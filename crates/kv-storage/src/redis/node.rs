@@ -1,0 +1,122 @@
+//! A master, and our connections to it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Mutex;
+
+use super::{
+    backoff::Backoff,
+    connection::{Connection, Dialer},
+    server::Server,
+    settings::{Address, Settings},
+};
+use crate::Result;
+
+/// What a command is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// What all nodes of a store share.
+pub(super) struct Context {
+    pub(super) settings: Settings,
+    pub(super) dialer: Dialer,
+}
+
+/// A server that is connected to when it is needed, and again when the connection is gone.
+#[derive(Debug)]
+pub(super) struct Node {
+    address: Address,
+    // Apart: a `WAIT` holds up what comes behind it on its connection.
+    reads: Lane,
+    writes: Lane,
+}
+
+/// One connection at a time.
+#[derive(Debug, Default)]
+struct Lane {
+    current: RwLock<Option<Link>>,
+    // Held while connecting, so that one task does it for all.
+    connecting: Mutex<Backoff>,
+}
+
+/// A connection to a server that was looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) connection: Arc<Connection>,
+    /// What the server said of itself when we connected.
+    pub(super) server: Arc<Server>,
+}
+
+impl Node {
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, reads: Lane::default(), writes: Lane::default() }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A connection to a master that can keep records.
+    pub(super) async fn link(&self, access: Access, context: &Context) -> Result<Link> {
+        let lane = match access {
+            Access::Read => &self.reads,
+            Access::Write => &self.writes,
+        };
+        if let Some(link) = lane.open() {
+            return Ok(link);
+        }
+        let mut backoff = lane.connecting.lock().await;
+        if let Some(link) = lane.open() {
+            return Ok(link);
+        }
+        backoff.check()?;
+        match self.connect(access, context).await {
+            Ok(link) => {
+                backoff.succeeded();
+                *lane.current.write().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+                Ok(link)
+            }
+            Err(error) => {
+                backoff.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(&self, access: Access, context: &Context) -> Result<Link> {
+        let settings = &context.settings;
+        let mut dialer = context.dialer.clone();
+        if access == Access::Write && settings.wait_replicas > 0 {
+            // What is sent behind a `WAIT` is looked at after it.
+            dialer.response_timeout += settings.wait_timeout;
+        }
+        let credentials = settings.credentials.as_ref();
+        let connection = dialer.dial(&self.address, credentials, settings.database).await?;
+        let server = context.dialer.within(&self.address, connection.inspect()).await?;
+        server.check(&self.address, &settings.arrangement)?;
+        if access == Access::Write && settings.wait_replicas > 0 {
+            // Now, and not after the first write, is the time to hear that it may not be asked.
+            connection.ask(redis::cmd("WAIT").arg(0).arg(0), "WAIT").await?;
+        }
+        Ok(Link { connection: Arc::new(connection), server: Arc::new(server) })
+    }
+
+    /// Connects anew, and looks at the server, before the next command.
+    pub(super) fn retire(&self) {
+        for lane in [&self.reads, &self.writes] {
+            if let Some(link) = lane.open() {
+                link.connection.retire();
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn open(&self) -> Option<Link> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().filter(|link| link.connection.is_open()).cloned()
+    }
+}

@@ -1,0 +1,72 @@
+//! Which master a key lies at.
+
+use std::sync::Arc;
+
+use super::{
+    cluster::Cluster,
+    node::{Context, Node},
+    sentinel::Sentinel,
+    settings::{Address, Arrangement},
+};
+use crate::Result;
+
+/// The servers, as they are arranged now.
+#[derive(Debug)]
+pub(super) enum Topology {
+    Single(Arc<Node>),
+    Sentinel(Sentinel),
+    Cluster(Cluster),
+}
+
+/// All masters at one time.
+#[derive(Clone, Debug)]
+pub(super) struct Masters {
+    /// Changes when records may have moved from one to another.
+    pub(super) fingerprint: u64,
+    /// In an order that stays while the fingerprint does; at least one.
+    pub(super) nodes: Vec<Arc<Node>>,
+}
+
+impl Topology {
+    pub(super) fn new(context: &Context) -> Self {
+        let mut addresses = context.settings.addresses.clone();
+        match &context.settings.arrangement {
+            Arrangement::Single => Self::Single(Arc::new(Node::new(addresses.remove(0)))),
+            Arrangement::Sentinel(name) => Self::Sentinel(Sentinel::new(name.clone())),
+            Arrangement::Cluster => Self::Cluster(Cluster::default()),
+        }
+    }
+
+    /// The master of the key with that slot.
+    pub(super) async fn master(&self, slot: u16, context: &Context) -> Result<Arc<Node>> {
+        match self {
+            Self::Single(node) => Ok(Arc::clone(node)),
+            Self::Sentinel(sentinel) => sentinel.master(context).await,
+            Self::Cluster(cluster) => cluster.master(slot, context).await,
+        }
+    }
+
+    pub(super) async fn masters(&self, context: &Context) -> Result<Masters> {
+        match self {
+            Self::Cluster(cluster) => cluster.masters(context).await,
+            _ => Ok(Masters { fingerprint: 0, nodes: vec![self.master(0, context).await?] }),
+        }
+    }
+
+    /// Where a node of the cluster sends us; `None` if there is no cluster.
+    pub(super) fn redirected(&self, address: &Address) -> Option<Arc<Node>> {
+        match self {
+            Self::Cluster(cluster) => Some(cluster.node(address)),
+            Self::Single(_) | Self::Sentinel(_) => None,
+        }
+    }
+
+    /// Something did not go as the servers' arrangement says: ask for it anew.
+    pub(super) fn doubt(&self) {
+        match self {
+            Self::Single(_) => {}
+            Self::Sentinel(sentinel) => sentinel.doubt(),
+            Self::Cluster(cluster) => cluster.doubt(),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Redis: one server, a master that sentinels watch, a Cluster.
+
+mod cluster;
+mod port;
+pub mod resp;
+mod sentinel;
+mod server;
+
+pub use self::{
+    cluster::RedisCluster,
+    sentinel::RedisSentinel,
+    server::{Redis, RedisOptions},
+};

@@ -1,0 +1,38 @@
+//! kv-storage on Redis: single, Sentinel, Cluster.
+
+mod access;
+mod conformance;
+mod failover;
+mod layout;
+mod outage;
+mod processes;
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
+
+/// How long servers may need to come round, on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Gives every store on a shared server a prefix of its own.
+fn with_prefix(url: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}prefix=t{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes a record under each key until it succeeds; what goes wrong meanwhile must be an outage.
+async fn write_until_it_works(store: &Redis, keys: &[String]) {
+    let deadline = Instant::now() + DEADLINE;
+    for key in keys {
+        while let Err(error) = store.put("afterwards", key, "value".into(), Ttl::Forever).await {
+            let outage = [ErrorKind::Unavailable, ErrorKind::OutcomeUnknown];
+            assert!(outage.contains(&error.kind()), "{error}");
+            assert!(Instant::now() < deadline, "it does not work again: {error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

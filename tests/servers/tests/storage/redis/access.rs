@@ -1,0 +1,177 @@
+//! Who may do what, and servers that are refused.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
+use test_servers::{
+    Redis as Server, RedisCluster, RedisSentinel,
+    redis::{RedisOptions, resp::Reply},
+};
+
+const STORAGE_PAGE: &str = include_str!("../../../../../docs/storage.md");
+
+async fn refusal(url: &str) -> (ErrorKind, String) {
+    let error = Redis::open(url).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("hunter"), "{shown}");
+    (error.kind(), error.to_string())
+}
+
+async fn assert_refused(url: &str, kind: ErrorKind, part: &str) {
+    let (found, message) = refusal(url).await;
+    assert_eq!(found, kind, "{message}");
+    assert!(message.contains(part), "{message}");
+}
+
+#[tokio::test]
+async fn passwords_are_needed_and_checked() {
+    let server = Server::with(RedisOptions::default().password("hunter2")).unwrap();
+    let store = Redis::open(&server.url()).await.unwrap();
+    store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    assert!(!format!("{store:?}").contains("hunter"), "{store:?}");
+    let without = format!("redis://127.0.0.1:{}", server.port());
+    let wrong = format!("redis://:hunter3@127.0.0.1:{}", server.port());
+    let unknown = format!("redis://somebody:hunter2@127.0.0.1:{}", server.port());
+    for url in [without, wrong, unknown] {
+        assert_refused(&url, ErrorKind::Misconfigured, "the user or the password").await;
+    }
+    let open = Server::start().unwrap();
+    let needless = format!("redis://:hunter2@127.0.0.1:{}", open.port());
+    assert_refused(&needless, ErrorKind::Misconfigured, "it knows no user or password").await;
+    let database = format!("{}/999", open.url());
+    assert_refused(&database, ErrorKind::Misconfigured, "no database of the number").await;
+}
+
+/// The rule that the manual gives is enough for everything, and gives nothing else.
+#[tokio::test]
+async fn the_documented_acl_rule_is_enough() {
+    let rule = STORAGE_PAGE.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).unwrap();
+    let server = Server::start().unwrap();
+    let command = format!("ACL SETUSER {rule}");
+    server.command(&command.split(' ').collect::<Vec<_>>()).unwrap();
+    let url = format!("redis://proxy:secret@127.0.0.1:{}", server.port());
+    let store = Redis::open(&url).await.unwrap();
+    store.health().await.unwrap();
+    let value = || "value".into();
+    for ttl in [Ttl::Keep, Ttl::Forever, Ttl::After(Duration::from_mins(1))] {
+        store.put("c", "k", value(), ttl).await.unwrap();
+        store.put_if_absent("c", "new", value(), ttl).await.unwrap().unwrap();
+        let version = store.expire("c", "k", ttl).await.unwrap().unwrap();
+        let swap = store.compare_and_swap("c", "k", version, value(), ttl).await;
+        let version = swap.unwrap().unwrap();
+        assert!(store.compare_and_delete("c", "k", version).await.unwrap());
+        assert!(store.take("c", "new").await.unwrap().is_some());
+        assert!(!store.delete("c", "k").await.unwrap());
+    }
+    let zero = Ttl::After(Duration::ZERO);
+    store.put_if_absent("c", "new", value(), zero).await.unwrap().unwrap();
+    store.scan("c", "", None, 10).await.unwrap();
+
+    let other = Redis::open(&format!("{url}?prefix=other")).await.unwrap();
+    let error = other.put("c", "k", value(), Ttl::Forever).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
+    server.command(&["ACL", "SETUSER", "proxy", "-getdel"]).unwrap();
+    let error = store.take("c", "k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains("GETDEL (NOPERM)"), "{error}");
+}
+
+#[tokio::test]
+async fn servers_that_throw_records_away_are_refused() {
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let server =
+            Server::with(RedisOptions::default().line(format!("maxmemory-policy {policy}")))
+                .unwrap();
+        assert_refused(&server.url(), ErrorKind::Misconfigured, "set maxmemory-policy noeviction")
+            .await;
+        server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).unwrap();
+        let store = Redis::open(&server.url()).await.unwrap();
+        store.health().await.unwrap();
+        server.command(&["CONFIG", "SET", "maxmemory-policy", policy]).unwrap();
+        let error = store.health().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
+        // Now every connection is made anew, and refused.
+        let error = store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_is_unavailable_and_keeps_what_it_has() {
+    let server = Server::start().unwrap();
+    let store = Redis::open(&server.url()).await.unwrap();
+    let version = store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();
+    for error in [
+        store.put("c", "new", "value".into(), Ttl::Forever).await.unwrap_err(),
+        store.compare_and_swap("c", "k", version, "new".into(), Ttl::Keep).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("maxmemory"), "{error}");
+    }
+    assert_eq!(store.get("c", "k").await.unwrap().unwrap().version, version);
+    assert!(store.take("c", "k").await.unwrap().is_some(), "removing is possible");
+}
+
+#[tokio::test]
+async fn the_scheme_must_fit_the_servers() {
+    let cluster = RedisCluster::start().unwrap();
+    let sentinels = RedisSentinel::start().unwrap();
+    let single = Server::start().unwrap();
+    let node = cluster.url().replace("+cluster", "");
+    let node = node.split(',').next().unwrap();
+    assert_refused(node, ErrorKind::Misconfigured, "with +cluster").await;
+    let sentinel = sentinels.url().replace("+sentinel", "");
+    let sentinel = sentinel.split(',').next().unwrap();
+    assert_refused(sentinel, ErrorKind::Misconfigured, "with +sentinel").await;
+    let alone = single.url().replace("redis:", "redis+cluster:");
+    assert_refused(&alone, ErrorKind::Misconfigured, "without +cluster").await;
+    let unknown = sentinels.url().replace("/main", "/other");
+    assert_refused(&unknown, ErrorKind::Misconfigured, "no master named \"other\"").await;
+}
+
+#[tokio::test]
+async fn replicas_are_refused_and_needed() {
+    let server = Server::start().unwrap();
+    let needing = format!("{}?wait_replicas=1", server.url());
+    assert_refused(&needing, ErrorKind::Unavailable, "set wait_replicas=0").await;
+    let store = Redis::open(&server.url()).await.unwrap();
+    server.command(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    let error = store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("replica"), "{error}");
+    assert_eq!(store.get("c", "k").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_refused(&server.url(), ErrorKind::Unavailable, "is a replica").await;
+    server.command(&["REPLICAOF", "NO", "ONE"]).unwrap();
+    super::write_until_it_works(&store, &["k".into()]).await;
+}
+
+/// The certificates in `tls/` are for `localhost` and good for a century; the keys of both
+/// authorities are gone.
+fn tls_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/redis/tls").join(name)
+}
+
+#[tokio::test]
+async fn tls_is_checked() {
+    let options = RedisOptions::default().tls(&tls_file("server.pem"), &tls_file("server.key"));
+    let server = Server::with(options).unwrap();
+    let url = |ca: &str| format!("{}?ca_file={}", server.tls_url(), tls_file(ca).display());
+    let store = Redis::open(&url("ca.pem")).await.unwrap();
+    store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    assert!(matches!(server.command(&["GET", "kv:c:k"]).unwrap(), Reply::Bytes(_)));
+
+    assert_refused(&url("other.pem"), ErrorKind::Unavailable, "the TLS handshake failed").await;
+    assert_refused(&url("absent.pem"), ErrorKind::Misconfigured, "the file cannot be read").await;
+    assert_refused(&url("server.key"), ErrorKind::Misconfigured, "there is none in it").await;
+    let elsewhere = url("ca.pem").replace("localhost", "127.0.0.2");
+    assert_eq!(refusal(&elsewhere).await.0, ErrorKind::Unavailable);
+    let plain =
+        url("ca.pem").replace(&server.second_port().to_string(), &server.port().to_string());
+    assert_eq!(refusal(&plain).await.0, ErrorKind::Unavailable);
+    let unprotected = format!("redis://localhost:{}", server.second_port());
+    assert_eq!(refusal(&unprotected).await.0, ErrorKind::Unavailable);
+}

@@ -1,0 +1,127 @@
+//! Masters that go under load, and how many acknowledged writes go with them.
+
+use std::sync::Arc;
+
+use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
+use test_servers::{RedisCluster, RedisSentinel};
+
+use super::{
+    outage::{Load, lost},
+    write_until_it_works,
+};
+
+/// The master is cut off from its replicas, goes on writing, and dies; a replica takes over.
+///
+/// How many acknowledged writes were lost.
+async fn partition_then_failover(wait_replicas: u32) -> usize {
+    let mut servers = RedisSentinel::start().unwrap();
+    let url = format!("{}?wait_replicas={wait_replicas}&wait_timeout=100ms", servers.url());
+    let store = Arc::new(Redis::open(&url).await.unwrap());
+    let load = Load::start(&store);
+    load.wait_for_acknowledged(100).await;
+    let master = servers.master().unwrap();
+    let replicas: Vec<usize> = (0..3).filter(|&position| position != master).collect();
+    for &replica in &replicas {
+        servers.server(replica).pause().unwrap();
+    }
+    // What is on its way to a paused replica would still reach it.
+    servers.server(master).command(&["CLIENT", "KILL", "TYPE", "replica"]).unwrap();
+    load.wait_for_ended(100).await;
+    servers.server(master).kill();
+    for &replica in &replicas {
+        servers.server(replica).resume().unwrap();
+    }
+    load.wait_for_failed(1).await;
+    servers.wait_for_failover(master).unwrap();
+    let acknowledged = load.stop().await;
+    servers.server(master).restart().unwrap();
+    write_until_it_works(&store, &["k".into()]).await;
+    let lost = lost(&store, &acknowledged).await.len();
+    report(&format!("partition and failover, wait_replicas={wait_replicas}"), lost, &acknowledged);
+    lost
+}
+
+#[expect(clippy::print_stdout, reason = "the number is to be seen")]
+fn report(what: &str, lost: usize, acknowledged: &[String]) {
+    println!("{what}: {lost} of {} acknowledged writes lost", acknowledged.len());
+}
+
+/// Nothing is promised here; the number is to be seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_wait_a_partition_may_lose_acknowledged_writes() {
+    partition_then_failover(0).await;
+}
+
+/// Whichever replica is promoted has every acknowledged write if each of them does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_wait_for_every_replica_a_partition_loses_nothing() {
+    assert_eq!(partition_then_failover(2).await, 0);
+}
+
+/// A master that is cut off from everybody answers nothing, and is none when it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_master_is_left_for_the_new_one() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let url = format!("{}?response_timeout=500ms&connect_timeout=500ms", servers.url());
+    let store = Arc::new(Redis::open(&url).await.unwrap());
+    let load = Load::start(&store);
+    load.wait_for_acknowledged(100).await;
+    let master = servers.master().unwrap();
+    servers.server(master).pause().unwrap();
+    load.wait_for_failed(1).await;
+    servers.wait_for_failover(master).unwrap();
+    load.wait_for_acknowledged(100).await;
+    servers.server(master).resume().unwrap();
+    load.wait_for_acknowledged(100).await;
+    let acknowledged = load.stop().await;
+    store.health().await.unwrap();
+    let lost = lost(&store, &acknowledged).await.len();
+    report("pause and failover, wait_replicas=1", lost, &acknowledged);
+}
+
+/// The write is at the master, but a failover may take it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_few_replicas_leave_the_outcome_unknown() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let store = Redis::open(&format!("{}?wait_timeout=100ms", servers.url())).await.unwrap();
+    let version = store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    let master = servers.master().unwrap();
+    for position in (0..3).filter(|&position| position != master) {
+        servers.server(position).pause().unwrap();
+    }
+    let error = store.put("c", "new", "value".into(), Ttl::Forever).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    assert!(error.to_string().contains("wait_replicas"), "{error}");
+    assert!(store.get("c", "new").await.unwrap().is_some(), "it may well be there");
+    let error = store.take("c", "k").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+    // What changes nothing needs nobody's confirmation.
+    let swap = store.compare_and_swap("c", "k", version, "new".into(), Ttl::Keep).await;
+    assert_eq!(swap.unwrap(), None);
+    for position in (0..3).filter(|&position| position != master) {
+        servers.server(position).resume().unwrap();
+    }
+    write_until_it_works(&store, &["k".into()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_replica_of_a_killed_cluster_master_takes_over() {
+    let mut cluster = RedisCluster::start().unwrap();
+    let url = format!("{}?response_timeout=500ms", cluster.url());
+    let store = Arc::new(Redis::open(&url).await.unwrap());
+    let load = Load::start(&store);
+    load.wait_for_acknowledged(200).await;
+    cluster.node(0).kill();
+    load.wait_for_failed(1).await;
+    cluster.wait_for_failover(0).unwrap();
+    // It comes back as the replica of its replica, and writes can be confirmed again.
+    cluster.node(0).restart().unwrap();
+    let keys: Vec<String> = (0..30).map(|index| index.to_string()).collect();
+    write_until_it_works(&store, &keys).await;
+    load.wait_for_acknowledged(200).await;
+    let acknowledged = load.stop().await;
+    let lost = lost(&store, &acknowledged).await;
+    report("cluster failover, wait_replicas=1", lost.len(), &acknowledged);
+    assert_eq!(lost, Vec::<String>::new(), "the only replica had each of them");
+    store.health().await.unwrap();
+}

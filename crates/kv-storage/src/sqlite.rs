@@ -2,23 +2,27 @@
 
 mod error;
 mod file;
+mod writer;
 
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::{
-    ConnectOptions, SqliteConnection, SqlitePool,
+    ConnectOptions, SqlitePool,
     query::Query,
     sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use self::file::FileId;
+use self::{
+    file::FileId,
+    writer::{Change, Writer},
+};
 use crate::{
     Clock, Cursor, Entry, KeyValue, Page, Result, Ttl, Version,
     clock::{system_clock, unix_millis},
@@ -29,19 +33,11 @@ use crate::{
 /// passing it means that something is stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an operation waits in this process for its turn; more than [`BUSY_TIMEOUT`], which
-/// the one in front may have to sit out.
+/// How long a read waits for a connection.
 const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads are short and mostly served from memory: a few connections saturate the file.
 const READERS: u32 = 4;
-
-/// One write in so many sweeps expired records...
-const SWEEP_EVERY: u64 = 32;
-
-/// ...and this many of them: more than were written since, so that sweeping keeps up, and few
-/// enough that nobody waits.
-const SWEEP: i64 = 256;
 
 const GET: &str = "SELECT version, value FROM entries \
      WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
@@ -81,18 +77,14 @@ const SCAN: &str = "SELECT key FROM entries \
      WHERE collection = ?1 AND key >= ?2 AND key < ?3 \
      AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key LIMIT ?5";
 
-const SWEEP_EXPIRED: &str = "DELETE FROM entries WHERE rowid IN \
-     (SELECT rowid FROM entries WHERE expires_at <= ?1 LIMIT ?2)";
-
-const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
-
 const HEALTH: &str = "SELECT key FROM entries LIMIT 1";
 
 /// Keeps records in one SQLite file, which the processes of one machine may share.
 ///
 /// Every acknowledged write is on disk (`synchronous = FULL`) and every operation is a single
 /// statement, atomic among tasks, handles and processes; writers of other processes are waited
-/// for up to ten seconds. SQLite itself is compiled in. Not for network file systems.
+/// for up to ten seconds. Writes that wait at the same time share one transaction, and so one wait
+/// for the disk, but each keeps an outcome of its own. SQLite itself is compiled in. Not for network file systems.
 ///
 /// The file is made readable for its owner only; values rest in it as they are given, so wrap
 /// the store in [`Encrypted`](crate::Encrypted). Next to it lie SQLite's own `-wal` and `-shm`
@@ -106,11 +98,10 @@ const HEALTH: &str = "SELECT key FROM entries LIMIT 1";
 pub struct Sqlite {
     path: PathBuf,
     file: FileId,
-    // One connection: writes of this process take turns here, not in SQLite's busy loop.
-    writer: SqlitePool,
+    // Writes of this process take turns here, not in SQLite's busy loop, and share transactions.
+    writer: Writer,
     readers: SqlitePool,
     clock: Clock,
-    writes: AtomicU64,
 }
 
 impl Sqlite {
@@ -137,12 +128,6 @@ impl Sqlite {
     /// Afterwards the one file holds everything, unless other processes have it open.
     pub async fn close(&self) {
         self.readers.close().await;
-        if let Ok(mut connection) = self.writer.acquire().await
-            && let Err(error) = sqlx::query(CHECKPOINT).execute(&mut *connection).await
-        {
-            // Nothing is lost: whoever opens the file next finds the rest in the log beside it.
-            tracing::debug!(%error, "the log beside the database was not emptied");
-        }
         self.writer.close().await;
     }
 
@@ -150,24 +135,9 @@ impl Sqlite {
         unix_millis(&self.clock)
     }
 
-    /// Runs a write; how many records it changed.
-    async fn write(&self, query: SqliteQuery<'_>) -> Result<u64> {
-        let mut connection = self.writer.acquire().await.map_err(error::not_begun)?;
-        let done = query.execute(&mut *connection).await.map_err(error::write)?;
-        self.sweep(&mut connection).await;
-        Ok(done.rows_affected())
-    }
-
-    /// Deletes some expired records now and then. What was asked is done by now, so trouble here
-    /// is left for the next operation to find.
-    async fn sweep(&self, connection: &mut SqliteConnection) {
-        if !self.writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
-            return;
-        }
-        let sweep = sqlx::query(SWEEP_EXPIRED).bind(self.now()).bind(SWEEP);
-        if let Err(error) = sweep.execute(connection).await {
-            tracing::debug!(%error, "expired records were not swept");
-        }
+    /// Runs a write; whether it changed something.
+    async fn write(&self, query: SqliteQuery<'_>) -> Result<bool> {
+        Ok(self.writer.write(Change::new(query, false)?).await?.changed)
     }
 }
 
@@ -224,23 +194,14 @@ impl KeyValue for Sqlite {
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
         check(collection, key, &[])?;
-        Ok(self.write(keyed(DELETE, collection, key, self.now())).await? > 0)
+        self.write(keyed(DELETE, collection, key, self.now())).await
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         check(collection, key, &[])?;
-        let mut connection = self.writer.acquire().await.map_err(error::not_begun)?;
-        // All rows, not the first: the statement commits when it ends, and an error there must
-        // reach the caller.
-        let taken = sqlx::query_as(TAKE)
-            .bind(collection)
-            .bind(key.as_bytes())
-            .bind(self.now())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(error::write)?;
-        self.sweep(&mut connection).await;
-        taken.into_iter().next().map(entry).transpose()
+        let query = keyed(TAKE, collection, key, self.now());
+        let done = self.writer.write(Change::new(query, true)?).await?;
+        done.taken.map(entry).transpose()
     }
 
     async fn put_if_absent(
@@ -258,7 +219,7 @@ impl KeyValue for Sqlite {
             .bind(&*value)
             .bind(ttl.expires_at(now, None));
         let written = self.write(query).await?;
-        Ok((written > 0).then_some(version))
+        Ok(written.then_some(version))
     }
 
     async fn compare_and_swap(
@@ -279,7 +240,7 @@ impl KeyValue for Sqlite {
             .bind(ttl == Ttl::Keep)
             .bind(expected.as_bytes().as_slice());
         let written = self.write(query).await?;
-        Ok((written > 0).then_some(version))
+        Ok(written.then_some(version))
     }
 
     async fn compare_and_delete(
@@ -291,7 +252,7 @@ impl KeyValue for Sqlite {
         check(collection, key, &[])?;
         let query = keyed(COMPARE_AND_DELETE, collection, key, self.now())
             .bind(expected.as_bytes().as_slice());
-        Ok(self.write(query).await? > 0)
+        self.write(query).await
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
@@ -303,7 +264,7 @@ impl KeyValue for Sqlite {
             .bind(ttl.expires_at(now, None))
             .bind(ttl == Ttl::Keep);
         let written = self.write(query).await?;
-        Ok((written > 0).then_some(version))
+        Ok(written.then_some(version))
     }
 
     async fn scan(
@@ -383,11 +344,11 @@ impl SqliteBuilder {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false);
-        let writer = pool.clone().max_connections(1).connect_lazy_with(options.clone());
+        let writer = Writer::start(options.clone(), Arc::clone(&self.clock))?;
         let readers =
             pool.max_connections(READERS).connect_lazy_with(options.pragma("query_only", "ON"));
         let file = FileId::of(&path).await?;
-        Ok(Sqlite { path, file, writer, readers, clock: self.clock, writes: AtomicU64::new(0) })
+        Ok(Sqlite { path, file, writer, readers, clock: self.clock })
     }
 }
 

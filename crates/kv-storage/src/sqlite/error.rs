@@ -25,12 +25,14 @@ pub(super) fn not_begun(error: sqlx::Error) -> Error {
 /// A failed write. SQLite takes back what it refuses; only what breaks on the way to the disk, or
 /// with the connection's thread, may have been written.
 pub(super) fn write(error: sqlx::Error) -> Error {
-    let lost = match primary_code(&error) {
-        Some(code) => code == IOERR,
-        None => true,
-    };
-    let otherwise = if lost { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable };
+    let otherwise =
+        if may_have_happened(&error) { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable };
     wrap("write to the sqlite file", error, otherwise)
+}
+
+/// Whether what failed so, while it was written, may be in the file nevertheless.
+pub(super) fn may_have_happened(error: &sqlx::Error) -> bool {
+    primary_code(error).is_none_or(|code| code == IOERR)
 }
 
 /// A failure to open the file or to make it ready.

@@ -34,7 +34,8 @@ const MIGRATIONS: [&str; 1] = ["
 /// a change of the journal mode by itself.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Makes the file, empty and for the owner's eyes only, unless there is one; its full path.
+/// Makes the file, empty and for the owner's eyes only, unless there is one; its full path, free of
+/// links.
 pub(super) async fn create(path: &Path) -> Result<PathBuf> {
     let failed = |error: io::Error| {
         let way_out = match error.kind() {
@@ -55,9 +56,39 @@ pub(super) async fn create(path: &Path) -> Result<PathBuf> {
     #[cfg(unix)]
     options.mode(0o600);
     match options.open(&full_path).await {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
-        _ => Ok(full_path),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        _ => {}
     }
+    // Through a symbolic link, the logs lie beside the file itself; let errors name that place.
+    let real_path = fs::canonicalize(&full_path).await.map_err(failed)?;
+    check_single_name(&real_path).await?;
+    Ok(real_path)
+}
+
+/// SQLite names the logs after the file: under two names, a file would get two sets of them, and
+/// be damaged.
+#[cfg(unix)]
+async fn check_single_name(path: &Path) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = fs::metadata(path).await.map_err(|error| gone(path).with_source(error))?;
+    if metadata.is_dir() || metadata.nlink() <= 1 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Misconfigured,
+        format!(
+            "open {}: the file has {} names (hard links), of which only one can be used; remove \
+             the others",
+            path.display(),
+            metadata.nlink()
+        ),
+    ))
+}
+
+#[cfg(not(unix))]
+async fn check_single_name(_: &Path) -> Result<()> {
+    Ok(())
 }
 
 /// Makes sure that the file is ours, writable, in WAL mode and of the present format.

@@ -8,6 +8,7 @@ mod crashes;
 mod disk;
 mod encrypted;
 mod faulty;
+mod group_commit;
 mod memory;
 mod metered;
 mod model;

@@ -246,3 +246,63 @@ async fn health_notices_that_the_file_was_removed_or_replaced() {
     std::fs::copy(&moved, &place.path).unwrap();
     assert_eq!(store.health().await.unwrap_err().kind(), ErrorKind::Misconfigured);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_symbolic_link_leads_to_the_file_itself() {
+    let place = place();
+    let link = place.directory.path().join("link.sqlite");
+    std::os::unix::fs::symlink(&place.path, &link).unwrap();
+    assert_misconfigured(&link, "cannot make the file").await;
+    let store = Sqlite::open(&place.path).await.unwrap();
+    let linked = Sqlite::open(&link).await.unwrap();
+    let version = linked.put_if_absent("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    assert_eq!(store.get("c", "k").await.unwrap().unwrap().version, version.unwrap());
+    assert!(store.put_if_absent("c", "k", "new".into(), Ttl::Forever).await.unwrap().is_none());
+    linked.health().await.unwrap();
+    let names: Vec<_> = std::fs::read_dir(place.directory.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(!names.contains(&"link.sqlite-wal".to_owned()), "{names:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_with_two_names_is_refused() {
+    let place = place();
+    Sqlite::open(&place.path).await.unwrap().close().await;
+    let second = place.directory.path().join("second.sqlite");
+    std::fs::hard_link(&place.path, &second).unwrap();
+    assert_misconfigured(&second, "has 2 names (hard links)").await;
+    assert_misconfigured(&place.path, "has 2 names (hard links)").await;
+    std::fs::remove_file(&second).unwrap();
+    Sqlite::open(&place.path).await.unwrap().health().await.unwrap();
+}
+
+/// What the present version wrote, to open for ever: a new format gets a file of its own beside
+/// it.
+const FORMAT_1: &[u8] = include_bytes!("../fixtures/sqlite-format-1.sqlite");
+
+#[tokio::test]
+async fn a_file_of_format_1_opens() {
+    let place = place();
+    std::fs::write(&place.path, FORMAT_1).unwrap();
+    assert_eq!(raw_number(&place.path, "PRAGMA user_version").await, 1);
+    // The records were written in the first second of this clock.
+    let clock = TestClock::new();
+    let store = Sqlite::builder(&place.path).clock(clock.clock()).open().await.unwrap();
+    let keys = store.scan("records", "", None, 10).await.unwrap().keys;
+    assert_eq!(keys, ["", "key\0with\u{1f511}", "plain"]);
+    let plain = store.get("records", "plain").await.unwrap().unwrap();
+    assert_eq!(plain.value, "value");
+    assert_eq!(store.get("records", "").await.unwrap().unwrap().value, "");
+    let bytes = store.get("records", "key\0with\u{1f511}").await.unwrap().unwrap();
+    assert_eq!(bytes.value, [0, 0xff, 0x27, 0x5c][..]);
+    let swapped =
+        store.compare_and_swap("records", "plain", plain.version, "new".into(), Ttl::Keep);
+    assert!(swapped.await.unwrap().is_some());
+    clock.advance(Duration::from_mins(1));
+    assert_eq!(store.get("records", "").await.unwrap(), None, "it had a minute to live");
+    assert_eq!(store.get("records", "plain").await.unwrap().unwrap().value, "new");
+}

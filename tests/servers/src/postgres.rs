@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File},
     net::{Ipv4Addr, TcpListener},
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
@@ -150,6 +150,18 @@ impl Postgres {
     /// The directory of the cluster.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// Writes a file into the cluster's directory, readable by whoever runs the server only.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn install(&self, bytes: &[u8], name: &str) -> anyhow::Result<()> {
+        let path = self.data().join(name);
+        fs::write(&path, bytes)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        self.give_to_user()
     }
 
     /// Starts the server after it was stopped or killed, and waits until it answers.

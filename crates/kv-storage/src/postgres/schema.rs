@@ -17,7 +17,7 @@ const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE {schema}.kv_entries (
         collection text COLLATE \"C\" NOT NULL,
         key bytea NOT NULL,
-        version bytea NOT NULL,
+        version bytea NOT NULL CHECK (octet_length(version) = 16),
         expires_at timestamptz,
         value bytea NOT NULL,
         PRIMARY KEY (collection, key)

@@ -1,6 +1,7 @@
 //! The PostgreSQL backend against a real server.
 
 mod conformance;
+mod encryption;
 mod losses;
 mod processes;
 mod refusals;

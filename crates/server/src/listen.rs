@@ -4,6 +4,7 @@
 
 mod connection;
 mod stall;
+mod unread;
 
 use std::{
     io,

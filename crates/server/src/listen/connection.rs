@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo};
-use http::Request;
+use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use http::{HeaderValue, Request, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Limits, stall::Stalling};
+use super::{Limits, stall::Stalling, unread};
 
 /// The most bytes of a request's head, and of the buffer that it is read into. Cookies and a long
 /// `state` fit; a stranger fills no memory.
@@ -68,9 +68,9 @@ pub(super) async fn serve(
         move |mut request: Request<Incoming>| {
             let under_way = UnderWay::begin(&activity);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let mut router = router.clone();
+            let router = router.clone();
             async move {
-                let response = router.call(request).await.unwrap_or_else(|error| match error {});
+                let response = answer(router, request).await;
                 // Until the last byte was taken, or nobody wants it any more.
                 Ok::<_, Infallible>(response.map(|body| {
                     Body::new(body.map_frame(move |frame| {
@@ -99,6 +99,19 @@ pub(super) async fn serve(
         return;
     }
     log_end(peer, serving.await);
+}
+
+async fn answer(mut router: Router, request: Request<Incoming>) -> Response {
+    let (parts, body) = request.into_parts();
+    let (body, rest) = unread::watch(parts.version, &parts.headers, Body::new(body));
+    let request = Request::from_parts(parts, body);
+    let mut answer = router.call(request).await.unwrap_or_else(|error| match error {});
+    if let Some(rest) = rest
+        && !rest.settle().await
+    {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// A socket that refuses is about to fail anyway.

@@ -301,3 +301,4 @@ async fn heads_are_bounded_in_size_and_number() {
 }
 
 mod http2;
+mod refusals;

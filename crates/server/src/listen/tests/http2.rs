@@ -163,7 +163,9 @@ async fn headers_are_bounded_in_size() {
 #[tokio::test]
 async fn a_connection_on_which_nothing_is_asked_is_closed() {
     let idle = Duration::from_millis(100);
-    let running = start(hello(), Limits { idle, ..Limits::default() }).await;
+    // A connection is looked at when its first request is overdue, and then when it is idle.
+    let limits = Limits { idle, head: Duration::from_secs(2), ..Limits::default() };
+    let running = start(hello(), limits).await;
     let mut peer = Peer::new(running.port).await;
     peer.send(&ask(1)).await;
     peer.until(|frame| frame.kind == DATA).await.expect("an answer");

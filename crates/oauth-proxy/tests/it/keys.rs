@@ -45,7 +45,7 @@ async fn what_others_verify_is_published_and_short() {
         assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::OK);
         let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
         assert_eq!(tokens.expires_in, 600, "{algorithm}: refreshed as well");
-        deployment.clock.advance(Duration::from_mins(10));
+        deployment.clock.advance(Duration::from_secs(605));
         assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::UNAUTHORIZED);
     }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) provider_scopes: Vec<String>,
     pub(crate) provider_revocation: ProviderRevocation,
     pub(crate) extra_authorize_params: Vec<(String, String)>,
+    pub(crate) userinfo: bool,
     pub(crate) base_url: String,
     pub(crate) listen: Listen,
     pub(crate) mcp_path: String,

@@ -29,7 +29,7 @@ use super::{
         BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
         EXTRA_AUTHORIZE_PARAMS, IDENTITY, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH,
         PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES,
-        SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD,
+        SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
 use crate::log;
@@ -64,6 +64,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let provider_scopes = reader.list(&PROVIDER_SCOPES);
     let extra_authorize_params = reader.each(&EXTRA_AUTHORIZE_PARAMS, Vec::new(), param);
     let provider_revocation = reader.parsed(&PROVIDER_REVOCATION, provider_revocation);
+    let userinfo = reader.switch(&USERINFO).unwrap_or(false);
     let base_url = reader.parsed(&BASE_URL, base_url);
     let listen = reader.parsed(&LISTEN, listen);
     let mcp_path = reader.parsed(&MCP_PATH, mcp_path);
@@ -107,6 +108,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         provider_scopes,
         extra_authorize_params,
         provider_revocation: provider_revocation?,
+        userinfo,
         base_url: base_url?,
         listen: listen?,
         mcp_path: mcp_path?,
@@ -136,6 +138,7 @@ impl Config {
             .required_scopes(&self.required_scopes)
             .extra_authorize_params(self.extra_authorize_params.clone())
             .provider_revocation(self.provider_revocation)
+            .userinfo(self.userinfo)
             .access(self.access.policy.clone())
             .signing_algorithm(self.signing_algorithm)
             .trusted_proxies(self.operation.trusted_proxies)

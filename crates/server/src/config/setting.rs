@@ -140,7 +140,9 @@ settings! {
     EXTRA_AUTHORIZE_PARAMS = "extra-authorize-params", Provider, Phrases, "NAME=VALUE",
         Means("none"), "more parameters of the request to the provider";
     PROVIDER_REVOCATION = "provider-revocation", Provider, Text, "WHEN", Is("last-session"),
-        "when the provider is told of an ended session: last-session (of the person), always, never";
+        "when it is told of an ended session: last-session, always or never";
+    USERINFO = "userinfo", Provider, Switch, "true|false", Is("false"),
+        "ask its userinfo endpoint for what the ID token lacks";
     BASE_URL = "base-url", Clients, Text, "URL", Required,
         "the URL under which clients reach this server";
     LISTEN = "listen", Clients, Text, "ADDRESS:PORT", Is("127.0.0.1:8000"),
@@ -226,7 +228,7 @@ settings! {
     PROVIDER_OUTAGE_TOLERANCE = "provider-outage-tolerance", Lifetimes, Text, "TIME", Is("1h"),
         "how long sessions outlive a provider that is down";
     OUTBOX_LIFETIME = "outbox-lifetime", Lifetimes, Text, "TIME", Is("7d"),
-        "how long the provider may be told of a revocation that it did not hear of";
+        "how long a provider that did not hear of a revocation is told";
     OUTBOX_CHECK = "outbox-check", Lifetimes, Text, "TIME", Is("1m"),
         "how often such revocations are looked for";
     CLOCK_SKEW = "clock-skew", Lifetimes, Text, "TIME", Is("5s"),

@@ -490,6 +490,7 @@ fn what_counts_is_printed_with_its_source() {
     # provider_scopes: openid profile email, as far as the provider knows them
     # extra_authorize_params: none
     provider_revocation = "last-session"  # default
+    userinfo = false  # default
     base_url = "http://localhost:8000"  # flag
     listen = "127.0.0.1:8000"  # default
     mcp_path = "/mcp"  # default

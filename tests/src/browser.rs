@@ -7,7 +7,7 @@ use url::Url;
 use crate::{
     User,
     cookies::Jar,
-    html::{Button, Form, forms},
+    html::{Button, Form, forms, links},
 };
 
 /// A login has a consent page, a login page, a callback and little else.
@@ -68,6 +68,13 @@ impl Page {
         let location = self.header(header::LOCATION).context("a redirect without Location")?;
         let target = self.url.join(location).with_context(|| format!("Location is {location}"))?;
         Ok(Some(target))
+    }
+
+    /// The link to `redirect_uri`, with parameters.
+    fn link_to(&self, redirect_uri: &str) -> Option<Url> {
+        let mut targets =
+            links(&self.body).into_iter().filter_map(|link| self.url.join(&link).ok());
+        targets.find(|target| arrives(target, redirect_uri))
     }
 
     /// The one form that it has.
@@ -175,6 +182,10 @@ impl Browser {
                 }
                 page = self.open(target).await?;
                 continue;
+            }
+            // A page that says no has no form, but a way back to the client.
+            if let Some(target) = page.link_to(redirect_uri) {
+                return Ok(target);
             }
             ensure!(
                 page.status == StatusCode::OK,

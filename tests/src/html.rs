@@ -97,6 +97,16 @@ pub fn forms(page: &str) -> Vec<Form> {
     forms
 }
 
+/// Where the links of `page` lead, as written.
+pub fn links(page: &str) -> Vec<String> {
+    let tokens = Tokenizer::new(page).flatten();
+    let targets = tokens.filter_map(|token| match token {
+        Token::StartTag(tag) if &**tag.name == b"a" => attribute(&tag, "href"),
+        _ => None,
+    });
+    targets.collect()
+}
+
 /// Adds an element to its form; `true` when its label follows.
 fn element(form: &mut Form, tag: &StartTag<()>) -> bool {
     let name = attribute(tag, "name").unwrap_or_default();
@@ -135,7 +145,8 @@ mod tests {
 <button type="button">Show</button>
 <button name="action" value="approve">Allow</button>
 </form>
-<input name="stray"><form></form>"#;
+<input name="stray"><form></form>
+<a name="here">Here</a> <a href="/there?a=1&amp;b=2">There</a>"#;
 
     #[test]
     fn fields_and_buttons_are_found() {
@@ -149,6 +160,7 @@ mod tests {
         assert_eq!(form.buttons.len(), 2);
         assert_eq!(form.refusal().unwrap().label, "No thanks");
         assert_eq!(form.approval().unwrap().value, "approve");
+        assert_eq!(links(PAGE), ["/there?a=1&b=2"]);
         assert_eq!((empty.method.as_str(), empty.inputs.len()), ("GET", 0));
     }
 }

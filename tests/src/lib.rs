@@ -6,6 +6,7 @@ pub mod cookies;
 pub mod html;
 pub mod mcp;
 pub mod process;
+pub mod serve;
 
 use std::time::{Duration, Instant};
 

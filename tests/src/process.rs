@@ -77,7 +77,7 @@ pub struct Demo {
 
 /// What a process wrote on one stream.
 #[derive(Debug, Clone, Default)]
-struct Output(Arc<Mutex<String>>);
+pub(crate) struct Output(Arc<Mutex<String>>);
 
 /// What a demo left behind.
 #[derive(Debug)]
@@ -281,7 +281,8 @@ impl Demo {
 }
 
 impl Output {
-    async fn follow(self, stream: impl AsyncRead + Unpin) {
+    /// Keeps what `stream` says, to its end.
+    pub(crate) async fn follow(self, stream: impl AsyncRead + Unpin) {
         let mut lines = BufReader::new(stream).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -290,7 +291,7 @@ impl Output {
         }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

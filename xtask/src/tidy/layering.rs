@@ -76,7 +76,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
 const OPTIONAL: &[(&str, &[&str])] = &[
     ("oidc-proxy-server", &["dev-idp", "dev-mcp"]),
     ("token-verifier", &["axum", "oidc-discovery", "jsonwebtoken"]),
-    ("kv-storage", &["sqlx", "sqlx-core", "redis", "redb", "fernet", "aes-gcm", "hkdf"]),
+    ("kv-storage", &["sqlx", "sqlx-core", "redis", "redb", "fernet", "aws-lc-rs", "hkdf"]),
 ];
 
 /// Dependencies between members point downward, along the figure.

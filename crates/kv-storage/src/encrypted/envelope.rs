@@ -11,8 +11,11 @@ const NEVER: u64 = u64::MAX;
 
 /// Where a sealed value belongs, in one unambiguous string of bytes.
 pub(super) fn binding(deployment: &str, collection: &str, key: &str) -> Vec<u8> {
-    let mut binding = vec![FORMAT];
-    for part in [deployment, collection, key] {
+    let parts = [deployment, collection, key];
+    let length: usize = parts.iter().map(|part| size_of::<u32>() + part.len()).sum();
+    let mut binding = Vec::with_capacity(1 + length);
+    binding.push(FORMAT);
+    for part in parts {
         // Nothing near four gigabytes gets here: the parts come from the configuration or are
         // limited to a few kilobytes.
         let length = u32::try_from(part.len()).unwrap_or(u32::MAX);

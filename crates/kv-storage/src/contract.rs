@@ -251,6 +251,12 @@ pub trait KeyValue: Send + Sync + fmt::Debug + 'static {
     /// The error that an operation would fail with.
     async fn health(&self) -> Result<()>;
 
+    /// Ends the use of the store: waits for the operations under way and lets go of what it holds,
+    /// such as files and connections. Operations fail from then on.
+    ///
+    /// Stores that hold nothing go on as if nothing had been said.
+    async fn close(&self) {}
+
     /// The name under which the records of `collection` rest.
     ///
     /// For backends it is `collection` itself. A wrapper that renames collections answers the
@@ -382,6 +388,10 @@ macro_rules! forward {
 
             async fn health(&self) -> Result<()> {
                 (**self).health().await
+            }
+
+            async fn close(&self) {
+                (**self).close().await;
             }
 
             fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {

@@ -230,6 +230,10 @@ impl KeyValue for Disk {
     async fn health(&self) -> Result<()> {
         self.read(Engine::health).await
     }
+
+    async fn close(&self) {
+        Disk::close(self).await;
+    }
 }
 
 fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {

@@ -356,6 +356,10 @@ impl<S: KeyValue, C: Cipher> KeyValue for Encrypted<S, C> {
         self.store.health().await
     }
 
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
     fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
         self.store.physical_collection(collection)
     }

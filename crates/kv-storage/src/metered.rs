@@ -202,6 +202,10 @@ impl<S: KeyValue> KeyValue for Metered<S> {
         measured.end(self.store.health().await, |()| true)
     }
 
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
     fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
         self.store.physical_collection(collection)
     }

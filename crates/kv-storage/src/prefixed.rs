@@ -162,6 +162,10 @@ impl<S: KeyValue> KeyValue for Prefixed<S> {
         self.store.health().await
     }
 
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
     fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
         Cow::Owned(self.store.physical_collection(&self.join(collection)).into_owned())
     }

@@ -299,6 +299,10 @@ impl KeyValue for Sqlite {
         sqlx::query(HEALTH).fetch_optional(&self.readers).await.map_err(error::read)?;
         self.file.check_still_at(&self.path).await
     }
+
+    async fn close(&self) {
+        Sqlite::close(self).await;
+    }
 }
 
 fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {

@@ -425,6 +425,10 @@ impl<S: KeyValue> KeyValue for Faulty<S> {
         self.call(Operation::Health, "", "", self.store.health()).await
     }
 
+    async fn close(&self) {
+        self.store.close().await;
+    }
+
     fn physical_collection<'a>(&self, collection: &'a str) -> Cow<'a, str> {
         self.store.physical_collection(collection)
     }

@@ -12,7 +12,7 @@ use anyhow::bail;
 
 use crate::{
     process::Invocation,
-    set_up::Thing::{self, Crates, Postgres, Redis},
+    set_up::Thing::{self, Crates, Postgres, Python, Redis},
 };
 
 /// One part: one line of the report.
@@ -123,7 +123,7 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
             Invocation::new("cargo test --no-fail-fast --workspace --all-features --doc"),
         ),
         suite("tests", runner, &[Crates], test("--lib --bins --test it")),
-        suite("storage", runner, &[Crates, Redis, Postgres], test("--test storage")),
+        suite("storage", runner, &[Crates, Redis, Postgres, Python], test("--test storage")),
         part("standalone", Work::Standalone),
         suite("end-to-end", runner, &[Crates], test("--test end_to_end")),
     ]

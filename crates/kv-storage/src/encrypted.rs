@@ -21,10 +21,10 @@ use bytes::Bytes;
 
 #[cfg(feature = "aes-gcm")]
 pub use self::aes_gcm::Aes256Gcm;
-pub use self::cipher::Cipher;
 use self::envelope::Payload;
 #[cfg(feature = "fernet")]
 pub use self::fernet::Fernet;
+pub use self::{canary::SealedWith, cipher::Cipher};
 use crate::{
     Clock, Cursor, Entry, Error, ErrorKind, KeyValue, Page, Protected, Result, Ttl, Version,
     clock::{system_clock, unix_millis},

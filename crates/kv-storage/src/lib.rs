@@ -46,7 +46,7 @@ pub use crate::sqlite::{Sqlite, SqliteBuilder};
 pub use crate::{
     clock::Clock,
     contract::{Cursor, Entry, KeyValue, Page, Protected, Ttl, Version},
-    encrypted::{Cipher, Encrypted},
+    encrypted::{Cipher, Encrypted, SealedWith},
     error::{Error, ErrorKind, Result},
     limited::Limited,
     open::open,

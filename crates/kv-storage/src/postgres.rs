@@ -316,6 +316,10 @@ impl KeyValue for Postgres {
             _ => Err(error::read_only()),
         }
     }
+
+    async fn close(&self) {
+        Postgres::close(self).await;
+    }
 }
 
 fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {

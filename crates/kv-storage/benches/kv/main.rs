@@ -1,7 +1,6 @@
 //! Every backend, every wrapper and both ciphers, each beside the raw library in the same run.
 //!
-//! `cargo xtask bench kv --write` runs this and makes the tables in `docs/storage.md` of it. The
-//! name of a measurement is `OPERATION/BYTES-TASKS/STORE`; a store whose name begins with `raw`
+//! The name of a measurement is `OPERATION/BYTES-TASKS/STORE`; a store whose name begins with `raw`
 //! is the one that the others are compared with.
 //!
 //! Servers are started for the run if they are installed; what is missing is said and left out.

@@ -45,7 +45,7 @@ const CIPHERTEXT_OFFSET: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
 /// that is used once needs no nonce; it is zero.
 ///
 /// That costs an HKDF expansion and an AES key schedule for every value, whatever its size: the
-/// repository's `docs/storage.md` has it beside the bare call.
+/// benchmarks have it beside the bare call.
 ///
 /// # Stored form
 ///

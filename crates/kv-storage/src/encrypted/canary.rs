@@ -9,6 +9,41 @@ const CANARY_COLLECTION: &str = "kv_canary";
 /// What the canary says.
 const CANARY: &[u8] = b"kv-storage canary 1";
 
+/// A cipher of this crate, as it shows in what it sealed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum SealedWith {
+    /// `Aes256Gcm`
+    Aes256Gcm,
+    /// `Fernet`
+    Fernet,
+}
+
+impl SealedWith {
+    /// Which cipher the data of `deployment` in `store` was sealed with, by the form of its
+    /// canary; `None` if there is no canary, or one of neither form.
+    ///
+    /// Nothing is decrypted and nothing is proved: ask before choosing a cipher, and then
+    /// [`check_keys`](Encrypted::check_keys).
+    ///
+    /// # Errors
+    ///
+    /// What the store fails with.
+    pub async fn detect(store: &impl KeyValue, deployment: &str) -> Result<Option<Self>> {
+        let found = store.get(CANARY_COLLECTION, deployment).await?;
+        Ok(found.and_then(|canary| Self::of(&canary.value)))
+    }
+
+    fn of(sealed: &[u8]) -> Option<Self> {
+        // The version byte of each: of a token, in base64, and of AES-GCM's form.
+        match sealed {
+            [1, ..] => Some(Self::Aes256Gcm),
+            [b'g', b'A', ..] => Some(Self::Fernet),
+            _ => None,
+        }
+    }
+}
+
 impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
     /// Checks that the cipher's keys are those that the deployment's data was sealed with.
     ///

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use kv_storage::{
-    Aes256Gcm, Cipher, Encrypted, ErrorKind, Fernet, KeyValue, Memory, Protected, Ttl, limits,
-    testing::TestClock,
+    Aes256Gcm, Cipher, Encrypted, ErrorKind, Fernet, KeyValue, Memory, Protected, SealedWith, Ttl,
+    limits, testing::TestClock,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -319,6 +319,23 @@ async fn records_outlive_the_rotation_of_keys<C: Ring>() {
     for (key, kept) in [("old", true), ("new", true), ("forgotten", false)] {
         assert_eq!(removed.get("codes", key).await.unwrap().is_some(), kept, "{key}");
     }
+}
+
+#[tokio::test]
+async fn the_canary_shows_the_cipher() {
+    let bare = Arc::new(Memory::new());
+    let detect = async || SealedWith::detect(&bare, DEPLOYMENT).await.unwrap();
+    assert_eq!(detect().await, None);
+    let keys = [Fernet::generate_key()];
+    let clock = TestClock::new();
+    open::<Fernet>(&bare, &keys, DEPLOYMENT, &clock).check_keys().await.unwrap();
+    assert_eq!(detect().await, Some(SealedWith::Fernet));
+    assert_eq!(SealedWith::detect(&bare, "https://other.example").await.unwrap(), None);
+    bare.delete("kv_canary", DEPLOYMENT).await.unwrap();
+    open::<Aes256Gcm>(&bare, &keys, DEPLOYMENT, &clock).check_keys().await.unwrap();
+    assert_eq!(detect().await, Some(SealedWith::Aes256Gcm));
+    bare.put("kv_canary", DEPLOYMENT, "planted".into(), Ttl::Forever).await.unwrap();
+    assert_eq!(detect().await, None);
 }
 
 async fn the_canary_follows_the_ring<C: Ring>() {

@@ -4,6 +4,7 @@
 
 mod postgres;
 mod redis;
+mod python;
 
 #[test]
 fn programs_are_found_or_named() {

@@ -2,11 +2,8 @@
 //!
 //! The name of a measurement is `OPERATION/BYTES-TASKS/STORE`; a store whose name begins with `raw`
 //! is the one that the others are compared with.
-//!
-//! Servers are started for the run if they are installed; what is missing is said and left out.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a benchmark is a program")]
-#![expect(missing_docs, reason = "criterion's macro makes a function")]
+#![expect(clippy::unwrap_used, reason = "a benchmark is a program")]
 
 mod ciphers;
 mod raw;
@@ -149,7 +146,7 @@ fn stores(criterion: &mut Criterion) {
                     let mut group =
                         criterion.benchmark_group(format!("{operation}/{bytes}-{tasks}"));
                     group.throughput(Throughput::Elements(tasks.try_into().unwrap()));
-                    group.bench_function(name, |bencher| {
+                    group.bench_function(*name, |bencher| {
                         bencher.to_async(&runtime).iter_custom(|rounds| {
                             operate(
                                 operation,
@@ -175,7 +172,7 @@ fn stores(criterion: &mut Criterion) {
                     let mut group =
                         criterion.benchmark_group(format!("{operation}/{bytes}-{tasks}"));
                     group.throughput(Throughput::Elements(tasks.try_into().unwrap()));
-                    group.bench_function(name, |bencher| {
+                    group.bench_function(*name, |bencher| {
                         bencher.to_async(&runtime).iter_custom(|rounds| {
                             operate_raw(operation, raw.clone(), Arc::clone(&values), tasks, rounds)
                         });
@@ -199,12 +196,11 @@ async fn operate_raw(
         let (raw, values) = (raw.clone(), Arc::clone(&values));
         async move {
             let key = record(task, round);
-            match operation {
-                "get" => assert!(raw.get(&key).await > 0),
-                _ => {
-                    let value = &values[(task + usize::try_from(round).unwrap()) % VALUES];
-                    raw.put(&key, value.clone()).await;
-                }
+            if operation == "get" {
+                assert!(raw.get(&key).await > 0);
+            } else {
+                let value = &values[(task + usize::try_from(round).unwrap()) % VALUES];
+                raw.put(&key, value.clone()).await;
             }
         }
     })

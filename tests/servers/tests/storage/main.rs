@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod postgres;
-mod redis;
 mod python;
+mod redis;
 
 #[test]
 fn programs_are_found_or_named() {

@@ -240,19 +240,24 @@ pub(crate) struct Deleted {
     pub(crate) grants: u64,
 }
 
-/// Deletes a client, then ends its grants: without a registration no login of it can be finished,
-/// so none comes after the rows were read.
+/// Ends the grants of a client and deletes it.
+///
+/// Grants first: who is interrupted can try again with the registration that is still there. And
+/// once more afterwards: without a registration no login of it can be finished, so what came in
+/// between is the last of them.
 pub(crate) async fn delete_client(
     app: &Arc<App>,
     id: &str,
     why: &'static str,
 ) -> Result<Deleted, OAuthError> {
+    let administration = Administration::new(Arc::clone(app));
+    let filter = GrantFilter::Client(id.to_owned());
+    let mut grants = administration.revoke_each(&filter, why).await?;
     let existed = app.store.delete::<ClientRecord>(id).await?;
     if existed {
         app.audit(&AuditEvent::new(AuditAction::ClientDeleted).client(id, None).reason(why));
     }
-    let administration = Administration::new(Arc::clone(app));
-    let grants = administration.revoke_each(&GrantFilter::Client(id.to_owned()), why).await?;
+    grants += administration.revoke_each(&filter, why).await?;
     Ok(Deleted { existed, grants })
 }
 

@@ -18,6 +18,7 @@ use crate::{
     provider::Provider,
     redirect_uri::RedirectPolicy,
     resource::Resources,
+    resource_server::ResourceServer,
     routes::register::UnusedQuota,
     scope::{OFFLINE_ACCESS, ScopeSet},
     store::Store,
@@ -39,6 +40,7 @@ pub struct OAuthProxyBuilder {
     provider_name: Option<String>,
     callback_path: String,
     redirect_policy: RedirectPolicy,
+    resource_servers: Vec<ResourceServer>,
     provider_revocation: ProviderRevocation,
     lifetimes: Lifetimes,
     trusted_proxies: usize,
@@ -80,6 +82,14 @@ pub enum BuildError {
         /// As it was given.
         path: String,
     },
+    /// A resource server cannot be let in.
+    #[error("the resource server `{id}` cannot be used: {why}")]
+    ResourceServer {
+        /// What it calls itself.
+        id: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A lifetime is out of its bounds.
     #[error("{0}")]
     Lifetime(String),
@@ -100,6 +110,7 @@ impl OAuthProxyBuilder {
             provider_name: None,
             callback_path: "/auth/callback".to_owned(),
             redirect_policy: RedirectPolicy::default(),
+            resource_servers: Vec::new(),
             provider_revocation: ProviderRevocation::default(),
             lifetimes: Lifetimes::default(),
             trusted_proxies: 0,
@@ -184,6 +195,13 @@ impl OAuthProxyBuilder {
         self
     }
 
+    /// A resource server that may ask about tokens at `/introspect` (RFC 7662). Without one there
+    /// is no such endpoint.
+    pub fn resource_server(mut self, server: ResourceServer) -> Self {
+        self.resource_servers.push(server);
+        self
+    }
+
     /// When the provider is told that a grant was revoked. Default: when it was the person's last.
     pub fn provider_revocation(mut self, policy: ProviderRevocation) -> Self {
         self.provider_revocation = policy;
@@ -246,6 +264,7 @@ impl OAuthProxyBuilder {
             if self.resources.is_empty() { vec!["/mcp".to_owned()] } else { self.resources };
         let resources = Resources::new(&self.base_url, &paths)
             .map_err(|(resource, why)| BuildError::Resource { resource, why })?;
+        let resource_servers = settle(self.resource_servers, &resources)?;
         let required_scopes: ScopeSet = self.required_scopes.iter().map(String::as_str).collect();
         let supported_scopes = required_scopes
             .iter()
@@ -265,6 +284,7 @@ impl OAuthProxyBuilder {
             required_scopes,
             supported_scopes,
             redirect_policy: self.redirect_policy,
+            resource_servers,
             access,
             provider_name: self
                 .provider_name
@@ -286,6 +306,27 @@ impl OAuthProxyBuilder {
             stopping: CancellationToken::new(),
         }))
     }
+}
+
+/// Gives each resource server its resource, and refuses those that nobody could tell apart.
+fn settle(
+    servers: Vec<ResourceServer>,
+    resources: &Resources,
+) -> Result<Vec<ResourceServer>, BuildError> {
+    let mut settled: Vec<ResourceServer> = Vec::with_capacity(servers.len());
+    for server in servers {
+        let id = server.id().to_owned();
+        let refuse = |why: String| BuildError::ResourceServer { id: id.clone(), why };
+        if settled.iter().any(|other| other.id() == id) {
+            return Err(refuse("it is given twice".to_owned()));
+        }
+        let resource = resources.resolve(server.asked_for()).map_err(|_| {
+            let known = resources.iter().collect::<Vec<_>>().join(", ");
+            refuse(format!("its resource is none of {known}"))
+        })?;
+        settled.push(server.settled(resource.to_owned()).map_err(|why| refuse(why.to_owned()))?);
+    }
+    Ok(settled)
 }
 
 struct BaseUrl {

@@ -6,10 +6,12 @@ use jwt_issuer::{random_token, sha256_base64url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
 
 use crate::{
     error::{ErrorCode, OAuthError},
     redirect_uri::{RedirectPolicy, check_registration},
+    routes::register::PATH,
     scope::ScopeSet,
     store::Record,
 };
@@ -83,6 +85,9 @@ pub(crate) struct ClientRecord {
     pub(crate) token_endpoint_auth_method: AuthMethod,
     /// SHA-256 in base64url of a random 256-bit secret; present for the secret methods alone.
     pub(crate) secret_hash: Option<String>,
+    /// SHA-256 in base64url of the registration access token (RFC 7592 §3).
+    #[serde(default)]
+    pub(crate) management_hash: Option<String>,
     /// What the client said it would ask for: the default of a request without scopes, not a bound.
     /// SDKs register with the first challenge's scopes and later step up with the same id.
     pub(crate) scope: Option<ScopeSet>,
@@ -140,19 +145,40 @@ pub(crate) struct Accepted {
     pub(crate) record: ClientRecord,
     /// Told once, in the response; stored as a hash.
     secret: Option<SecretString>,
+    /// The same; with it the client looks after its registration.
+    management_token: SecretString,
     /// How many redirect URIs were left out.
     pub(crate) dropped_redirect_uris: usize,
 }
 
 impl Accepted {
     /// The client information response (RFC 7591 §3.2.1).
-    pub(crate) fn response(&self) -> RegistrationResponse<'_> {
-        let record = &self.record;
-        RegistrationResponse {
+    pub(crate) fn response(&self, issuer: &str) -> RegistrationResponse<'_> {
+        let token = self.management_token.expose_secret();
+        RegistrationResponse::of(&self.record, self.secret(), issuer, token)
+    }
+
+    /// The client's new secret, if it got one.
+    pub(crate) fn secret(&self) -> Option<&str> {
+        self.secret.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
+impl<'a> RegistrationResponse<'a> {
+    /// What a client may know of its registration (RFC 7592 §3).
+    pub(crate) fn of(
+        record: &'a ClientRecord,
+        secret: Option<&'a str>,
+        issuer: &str,
+        management_token: &'a str,
+    ) -> Self {
+        Self {
             client_id: &record.client_id,
             client_id_issued_at: record.issued_at,
-            client_secret: self.secret.as_ref().map(ExposeSecret::expose_secret),
-            client_secret_expires_at: self.secret.as_ref().map(|_| 0),
+            client_secret: secret,
+            client_secret_expires_at: secret.map(|_| 0),
+            registration_access_token: management_token,
+            registration_client_uri: format!("{issuer}{PATH}/{}", record.client_id),
             redirect_uris: &record.redirect_uris,
             grant_types: &record.grant_types,
             response_types: ["code"],
@@ -175,6 +201,8 @@ pub(crate) struct RegistrationResponse<'a> {
     /// 0: never. Required beside a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_secret_expires_at: Option<u64>,
+    registration_access_token: &'a str,
+    registration_client_uri: String,
     redirect_uris: &'a [String],
     grant_types: &'a [String],
     response_types: [&'static str; 1],
@@ -219,20 +247,62 @@ pub(crate) fn accept(
             Some(SecretString::from(random_token::<32>()))
         }
     };
+    let management_token = SecretString::from(random_token::<32>());
     let record = ClientRecord {
+        management_hash: Some(hash(&management_token)),
         client_id: format!("mcp_{}", random_token::<16>()),
         client_name: request.name(),
         redirect_uris,
         grant_types: accept_grant_types(&request)?,
         token_endpoint_auth_method,
-        secret_hash: secret.as_ref().map(|s| sha256_base64url(s.expose_secret().as_bytes())),
+        secret_hash: secret.as_ref().map(hash),
         scope: accept_scope(&request, supported_scopes),
         application_type: request.known("application_type"),
         about: request.about(),
         issued_at: now,
         used: None,
     };
-    Ok(Accepted { record, secret, dropped_redirect_uris })
+    Ok(Accepted { record, secret, management_token, dropped_redirect_uris })
+}
+
+/// Decides about a request to replace a registration (RFC 7592 §2.2): by the same rules, with the
+/// id, the age and the use that it had. A client that needs a secret and has one keeps it.
+///
+/// # Errors
+///
+/// As for [`accept`]; `invalid_client_metadata` also if `client_id` or `client_secret` are another
+/// client's.
+pub(crate) fn update(
+    body: &[u8],
+    policy: &RedirectPolicy,
+    supported_scopes: &ScopeSet,
+    known: &ClientRecord,
+) -> Result<Accepted, OAuthError> {
+    let mut accepted = accept(body, policy, supported_scopes, known.issued_at)?;
+    let request = Request(serde_json::from_slice(body).unwrap_or_default());
+    if request.0.get("client_id").is_some_and(|id| id.as_str() != Some(&known.client_id)) {
+        return Err(invalid("`client_id` must be that of this client (RFC 7592 section 2.2)"));
+    }
+    let named = request.0.get("client_secret").and_then(Value::as_str);
+    if let (Some(named), Some(expected)) = (named, &known.secret_hash) {
+        let named = sha256_base64url(named.as_bytes());
+        if !bool::from(named.as_bytes().ct_eq(expected.as_bytes())) {
+            return Err(invalid("`client_secret` is chosen here and cannot be changed"));
+        }
+    }
+    let record = &mut accepted.record;
+    if record.secret_hash.is_some() && known.secret_hash.is_some() {
+        record.secret_hash.clone_from(&known.secret_hash);
+        accepted.secret = None;
+    }
+    record.client_id.clone_from(&known.client_id);
+    record.management_hash.clone_from(&known.management_hash);
+    record.used = known.used;
+    Ok(accepted)
+}
+
+fn hash(secret: &SecretString) -> String {
+    sha256_base64url(secret.expose_secret().as_bytes())
 }
 
 /// The URIs that may stay, and how many may not.

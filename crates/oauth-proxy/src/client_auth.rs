@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// What the request says about the client; nothing in it is believed yet.
-struct Presented {
-    client_id: String,
+pub(crate) struct Presented {
+    pub(crate) client_id: String,
     /// The ways in which the secret may have been meant: Python and Rust form-encode it in the
     /// header, TypeScript does not.
     secrets: Vec<String>,
@@ -56,13 +56,24 @@ pub(crate) async fn authenticate(
         return Err(refuse("this client is not registered here; register again"));
     };
     let Some(expected) = &stored.record.secret_hash else { return Ok(stored) };
-    let proven = presented.secrets.iter().any(|secret| {
-        bool::from(sha256_base64url(secret.as_bytes()).as_bytes().ct_eq(expected.as_bytes()))
-    });
-    if proven { Ok(stored) } else { Err(refuse("the client secret is missing or wrong")) }
+    if presented.proves(expected) {
+        Ok(stored)
+    } else {
+        Err(refuse("the client secret is missing or wrong"))
+    }
 }
 
-fn presented(headers: &HeaderMap, params: &Params) -> Result<Presented, OAuthError> {
+impl Presented {
+    /// Whether the secret is the one with this hash. Constant time.
+    pub(crate) fn proves(&self, secret_hash: &str) -> bool {
+        self.secrets.iter().any(|secret| {
+            bool::from(sha256_base64url(secret.as_bytes()).as_bytes().ct_eq(secret_hash.as_bytes()))
+        })
+    }
+}
+
+/// Who the request says is calling.
+pub(crate) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presented, OAuthError> {
     let id = params.one("client_id")?;
     let secret = params.one("client_secret")?;
     let Some((basic_id, basic_secret)) = basic(headers)? else {

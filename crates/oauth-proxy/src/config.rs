@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    access::AccessPolicy, redirect_uri::RedirectPolicy, resource::Resources, scope::ScopeSet,
+    access::AccessPolicy, redirect_uri::RedirectPolicy, resource::Resources,
+    resource_server::ResourceServer, scope::ScopeSet,
 };
 
 /// Every lifetime of the authorization server, each a setting (D15).
@@ -182,6 +183,8 @@ pub(crate) struct Config {
     pub(crate) supported_scopes: ScopeSet,
     /// Which redirect URIs may be registered.
     pub(crate) redirect_policy: RedirectPolicy,
+    /// Who may ask about tokens, each with its resource.
+    pub(crate) resource_servers: Vec<ResourceServer>,
     /// Who may log in.
     pub(crate) access: AccessPolicy,
     /// How the consent page names the provider.

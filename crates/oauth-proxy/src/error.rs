@@ -50,6 +50,8 @@ pub enum ErrorCode {
     InvalidScope,
     /// `invalid_target`: the resource is not one of ours (RFC 8707 §2).
     InvalidTarget,
+    /// `invalid_token`: the registration access token is not good (RFC 6750 §3.1, RFC 7592 §2.1).
+    InvalidToken,
     /// `invalid_redirect_uri` (RFC 7591 §3.2.2).
     InvalidRedirectUri,
     /// `invalid_client_metadata` (RFC 7591 §3.2.2).
@@ -74,6 +76,7 @@ impl ErrorCode {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidToken => "invalid_token",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::AccessDenied => "access_denied",
@@ -85,7 +88,7 @@ impl ErrorCode {
     /// The status that goes with the code at an endpoint that answers with JSON.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::InvalidClient => StatusCode::UNAUTHORIZED,
+            Self::InvalidClient | Self::InvalidToken => StatusCode::UNAUTHORIZED,
             Self::AccessDenied => StatusCode::FORBIDDEN,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -208,6 +211,12 @@ impl IntoResponse for OAuthError {
         headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if self.code == ErrorCode::InvalidToken {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"oidc-proxy\", error=\"invalid_token\""),
+            );
         }
         if self.basic_challenge {
             headers.insert(

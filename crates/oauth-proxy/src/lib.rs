@@ -26,6 +26,7 @@ mod redirect_uri;
 mod refresh_token;
 mod renewal;
 mod resource;
+mod resource_server;
 mod routes;
 mod scope;
 mod store;
@@ -49,6 +50,7 @@ pub use crate::{
     measure::{METRICS, Metric, MetricKind},
     outbox::ProviderRevocation,
     redirect_uri::RedirectPolicy,
+    resource_server::ResourceServer,
     watch::StreamEnd,
 };
 

@@ -3,6 +3,8 @@
 pub(crate) mod authorize;
 pub(crate) mod callback;
 pub(crate) mod consent;
+pub(crate) mod introspect;
+pub(crate) mod manage;
 pub(crate) mod metadata;
 pub(crate) mod register;
 pub(crate) mod revoke;
@@ -29,11 +31,18 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let base = &app.config.base_path;
     let path = |path: &str| format!("{base}{path}");
     // What programs call, from any web page too: no cookie is read there.
-    let programs = Router::new()
-        .route(&path("/register"), post(register::post))
+    let mut programs = Router::new()
+        .route(&path(register::PATH), post(register::post))
+        .route(
+            &format!("{}/{{client_id}}", path(register::PATH)),
+            get(manage::get).put(manage::put).delete(manage::delete),
+        )
         .route(&path("/token"), post(token::post))
-        .route(&path("/revoke"), post(revoke::post))
-        .layer(cors());
+        .route(&path("/revoke"), post(revoke::post));
+    if !app.config.resource_servers.is_empty() {
+        programs = programs.route(&path(introspect::PATH), post(introspect::post));
+    }
+    let programs = programs.layer(cors());
     // What people's browsers visit.
     let people = Router::new()
         .route(&path("/authorize"), get(authorize::get).post(authorize::post))
@@ -46,7 +55,14 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
 pub(crate) fn cors() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::HEAD, Method::OPTIONS])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::DELETE,
+            Method::HEAD,
+            Method::OPTIONS,
+        ])
         // `*` would not cover `Authorization`.
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([

@@ -154,6 +154,17 @@ impl Store {
             .await?)
     }
 
+    /// As [`compare_and_swap`](Self::compare_and_swap), without a longer life.
+    pub(crate) async fn replace<R: Record>(
+        &self,
+        key: &str,
+        expected: Version,
+        record: &R,
+    ) -> Result<Option<Version>> {
+        let value = encode(record)?;
+        Ok(self.storage.compare_and_swap(R::COLLECTION, key, expected, value, Ttl::Keep).await?)
+    }
+
     pub(crate) async fn take<R: Record>(&self, key: &str) -> Result<Option<R>> {
         self.storage.take(R::COLLECTION, key).await?.map(|entry| decode(&entry.value)).transpose()
     }

@@ -58,20 +58,12 @@ impl GrantVerifier {
             VerifyError::Unavailable { retry_after: RETRY_AFTER, source: Box::new(error) }
         })?;
         match grant {
-            Some(stored) if is_of(&stored.record, &claims) => {
+            Some(stored) if stored.record.backs(&claims) => {
                 Ok(Cached { principal: principal(&stored.record, &claims), read_at })
             }
             _ => Err(VerifyError::Invalid("the access token was revoked".to_owned())),
         }
     }
-}
-
-/// Whether the grant stands behind the token.
-fn is_of(grant: &Grant, claims: &AccessClaims) -> bool {
-    grant.is_active()
-        && grant.client.id == claims.client_id
-        && grant.subject == claims.sub
-        && grant.resource == claims.aud
 }
 
 fn principal(grant: &Grant, claims: &AccessClaims) -> Principal {

@@ -11,7 +11,7 @@ fn register(body: &Value) -> Result<Accepted, OAuthError> {
 
 fn accepted(body: &Value) -> (ClientRecord, Value) {
     let accepted = register(body).unwrap();
-    let response = serde_json::to_value(accepted.response()).unwrap();
+    let response = serde_json::to_value(accepted.response("https://proxy.example")).unwrap();
     (accepted.record, response)
 }
 
@@ -45,12 +45,16 @@ fn the_least_that_a_client_can_say_makes_a_public_client() {
     assert_eq!(record.secret_hash, None);
     assert!(record.may_refresh());
     assert_eq!(response["client_id"], json!(record.client_id));
-    response["client_id"] = json!("[id]");
+    for member in ["client_id", "registration_access_token", "registration_client_uri"] {
+        response[member] = json!("[id]");
+    }
     assert_eq!(
         response,
         json!({
             "client_id": "[id]",
             "client_id_issued_at": NOW,
+            "registration_access_token": "[id]",
+            "registration_client_uri": "[id]",
             "redirect_uris": ["http://localhost:3118/callback"],
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
@@ -84,7 +88,9 @@ fn every_accepted_member_is_echoed_and_what_we_do_not_know_is_not() {
     });
     let (record, mut response) = accepted(&body);
     assert!(record.client_id.starts_with("mcp_"));
-    response["client_id"] = json!("[id]");
+    for member in ["client_id", "registration_access_token", "registration_client_uri"] {
+        response[member] = json!("[id]");
+    }
     insta::assert_json_snapshot!(response, @r#"
     {
       "application_type": "native",
@@ -105,6 +111,8 @@ fn every_accepted_member_is_echoed_and_what_we_do_not_know_is_not() {
         "http://127.0.0.1/",
         "https://vscode.dev/redirect"
       ],
+      "registration_access_token": "[id]",
+      "registration_client_uri": "[id]",
       "response_types": [
         "code"
       ],

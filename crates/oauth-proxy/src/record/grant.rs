@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jwt_issuer::AccessClaims;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -134,6 +135,14 @@ impl ProviderSession {
 impl Grant {
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Active { .. })
+    }
+
+    /// Whether it stands behind an access token that says this.
+    pub(crate) fn backs(&self, claims: &AccessClaims) -> bool {
+        self.is_active()
+            && self.client.id == claims.client_id
+            && self.subject == claims.sub
+            && self.resource == claims.aud
     }
 
     /// How long the store keeps the record from now on.

@@ -21,7 +21,7 @@ use crate::{
     client::{AuthMethod, GRANT_TYPES},
     config::Config,
     resource::{self, METADATA},
-    routes::register,
+    routes::{introspect, register},
     scope::{OFFLINE_ACCESS, ScopeSet},
 };
 
@@ -124,6 +124,10 @@ struct AuthorizationServer<'a> {
     token_endpoint: String,
     registration_endpoint: String,
     revocation_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    introspection_endpoint_auth_methods_supported: Option<[AuthMethod; 2]>,
     jwks_uri: String,
     /// With `offline_access`: only where it is listed do clients ask for it (SEP-2207).
     scopes_supported: Vec<&'a str>,
@@ -141,7 +145,11 @@ struct AuthorizationServer<'a> {
 
 impl<'a> AuthorizationServer<'a> {
     fn new(config: &'a Config) -> Self {
+        let introspects = !config.resource_servers.is_empty();
         Self {
+            introspection_endpoint: introspects.then(|| config.url(introspect::PATH)),
+            introspection_endpoint_auth_methods_supported: introspects
+                .then_some([AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost]),
             issuer: &config.issuer,
             authorization_endpoint: config.url("/authorize"),
             token_endpoint: config.url("/token"),

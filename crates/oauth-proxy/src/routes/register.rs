@@ -10,7 +10,8 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use crate::{
     app::App,
@@ -30,6 +31,10 @@ mod tests;
 /// Where clients register, below the issuer.
 pub(crate) const PATH: &str = "/register";
 
+/// Nobody may keep a registration's secrets.
+pub(crate) const UNCACHED: [(HeaderName, &str); 2] =
+    [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
+
 const HOUR_SECONDS: u64 = 60 * 60;
 const DAY_SECONDS: u64 = 24 * HOUR_SECONDS;
 
@@ -37,11 +42,7 @@ pub(crate) async fn post(
     State(app): State<Arc<App>>,
     request: Request,
 ) -> Result<Response, OAuthError> {
-    require_json(request.headers())?;
-    let body = read_body(request.into_body(), MAX_REGISTRATION_BYTES).await.map_err(|error| {
-        OAuthError::new(ErrorCode::InvalidClientMetadata, error.description().to_owned())
-            .with_cause(error)
-    })?;
+    let body = read_metadata(request).await?;
     let Config { redirect_policy, supported_scopes, lifetimes, .. } = &app.config;
     let now = app.clock.now();
     let accepted = accept(&body, redirect_policy, supported_scopes, now)?;
@@ -60,8 +61,16 @@ pub(crate) async fn post(
         auth = ?record.token_endpoint_auth_method,
         "what the client registered"
     );
-    let uncached = [(header::CACHE_CONTROL, "no-store"), (header::PRAGMA, "no-cache")];
-    Ok((StatusCode::CREATED, uncached, Json(accepted.response())).into_response())
+    Ok((StatusCode::CREATED, UNCACHED, Json(accepted.response(&app.config.issuer))).into_response())
+}
+
+/// The body of a request that registers a client or changes a registration.
+pub(crate) async fn read_metadata(request: Request) -> Result<Bytes, OAuthError> {
+    require_json(request.headers())?;
+    read_body(request.into_body(), MAX_REGISTRATION_BYTES).await.map_err(|error| {
+        OAuthError::new(ErrorCode::InvalidClientMetadata, error.description().to_owned())
+            .with_cause(error)
+    })
 }
 
 /// Scripts forget the header, so its absence is no error; another type is.

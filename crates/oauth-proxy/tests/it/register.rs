@@ -76,6 +76,8 @@ async fn every_accepted_member_comes_back_and_nothing_else() {
         ".client_id" => "[id]",
         ".client_secret" => "[secret]",
         ".client_id_issued_at" => "[time]",
+        ".registration_access_token" => "[token]",
+        ".registration_client_uri" => "[uri]",
     }, @r#"
     {
       "application_type": "native",
@@ -98,6 +100,8 @@ async fn every_accepted_member_comes_back_and_nothing_else() {
         "http://localhost:3118/callback",
         "https://claude.ai/api/mcp/auth_callback"
       ],
+      "registration_access_token": "[token]",
+      "registration_client_uri": "[uri]",
       "response_types": [
         "code"
       ],
@@ -113,7 +117,11 @@ async fn every_accepted_member_comes_back_and_nothing_else() {
 #[tokio::test]
 async fn the_least_that_a_client_can_say_makes_a_public_client() {
     let answer = Deployment::new().register_with(&json!({"redirect_uris": [REDIRECT]})).await;
-    insta::assert_json_snapshot!(answer.json(), { ".client_id" => "[id]" }, @r#"
+    insta::assert_json_snapshot!(answer.json(), {
+        ".client_id" => "[id]",
+        ".registration_access_token" => "[token]",
+        ".registration_client_uri" => "[uri]",
+    }, @r#"
     {
       "client_id": "[id]",
       "client_id_issued_at": 1800000000,
@@ -124,6 +132,8 @@ async fn the_least_that_a_client_can_say_makes_a_public_client() {
       "redirect_uris": [
         "http://127.0.0.1:7777/callback"
       ],
+      "registration_access_token": "[token]",
+      "registration_client_uri": "[uri]",
       "response_types": [
         "code"
       ],

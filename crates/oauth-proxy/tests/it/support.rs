@@ -199,6 +199,15 @@ impl Deployment {
     }
 }
 
+/// What keeps a deployment from being built.
+pub(crate) fn build_error(change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder) -> String {
+    let builder = OAuthProxy::builder(BASE, Arc::new(FakeProvider::default()))
+        .storage(Memory::new())
+        .signing_keys(KeyRing::new(MasterKey::new(&[7; 32]).unwrap()))
+        .access(AccessPolicy::any_user());
+    change(builder).build().unwrap_err().to_string()
+}
+
 /// Polls a condition; a test that waits for ever fails.
 pub(crate) async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);

@@ -17,7 +17,9 @@ use std::net::SocketAddr;
 
 use jwt_issuer::KeyRing;
 use kv_storage::Fernet;
-use oidc_proxy::{ClientAuthMethod, Lifetimes, ProviderRevocation, SigningAlgorithm};
+use oidc_proxy::{
+    ClientAuthMethod, Lifetimes, ProviderRevocation, ResourceServer, SigningAlgorithm,
+};
 use secrecy::SecretString;
 
 pub(crate) use self::{
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) mcp_path: String,
     pub(crate) redirect_path: String,
     pub(crate) required_scopes: Vec<String>,
+    /// Who may ask about tokens.
+    pub(crate) resource_servers: Vec<ResourceServer>,
     pub(crate) access: Access,
     pub(crate) backend: String,
     /// Whether the backend is told who asks.

@@ -12,7 +12,7 @@ use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Fernet, Memory};
 use oidc_proxy::{
     AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, ProviderRevocation,
-    SigningAlgorithm,
+    ResourceServer, SigningAlgorithm,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -27,9 +27,10 @@ use super::{
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP, AUDIENCE,
         BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
-        EXTRA_AUTHORIZE_PARAMS, IDENTITY, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH,
-        PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES,
-        SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
+        EXTRA_AUTHORIZE_PARAMS, IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN,
+        LOG_FORMAT, MCP_PATH, PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH,
+        REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY,
+        TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
 use crate::log;
@@ -71,6 +72,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let redirect_path =
         reader.parsed(&REDIRECT_PATH, |path| redirect_path(path, mcp_path.as_deref()));
     let required_scopes = reader.list(&REQUIRED_SCOPES);
+    let resource_servers = reader.each(&INTROSPECTION_CLIENT, Vec::new(), resource_server);
     let access = access(reader, config_url.as_deref().unwrap_or_default());
     let backend = reader.parsed(&BACKEND, backend);
     let identity_headers = identity(reader);
@@ -114,6 +116,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         mcp_path: mcp_path?,
         redirect_path: redirect_path?,
         required_scopes,
+        resource_servers,
         access,
         backend: backend?,
         identity_headers,
@@ -143,6 +146,10 @@ impl Config {
             .signing_algorithm(self.signing_algorithm)
             .trusted_proxies(self.operation.trusted_proxies)
             .lifetimes(self.lifetimes.clone());
+        for server in &self.resource_servers {
+            let server = server.clone();
+            builder = builder.proxy(|proxy| proxy.resource_server(server));
+        }
         if let Some(secret) = &self.client_secret {
             builder = builder.client_secret(secret.clone());
         }
@@ -183,6 +190,20 @@ fn provider_revocation(text: &str) -> Result<ProviderRevocation, String> {
         "never" => Ok(ProviderRevocation::Never),
         _ => Err(format!("{text:?}: expected last-session, always or never")),
     }
+}
+
+fn resource_server(
+    mut known: Vec<ResourceServer>,
+    text: &str,
+) -> Result<Vec<ResourceServer>, String> {
+    let (id, path) = text.split_once('=').ok_or_else(|| format!("{text:?}: expected ID=FILE"))?;
+    let server = ResourceServer::new(id, &reader::secret_file(path)?);
+    known.push(server);
+    let servers = known.clone();
+    build(trial(GOOD_CONFIG_URL).proxy(move |proxy| {
+        servers.into_iter().fold(proxy, |proxy, server| proxy.resource_server(server))
+    }))?;
+    Ok(known)
 }
 
 fn config_url(text: &str) -> Result<String, String> {

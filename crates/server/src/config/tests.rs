@@ -496,6 +496,7 @@ fn what_counts_is_printed_with_its_source() {
     mcp_path = "/mcp"  # default
     redirect_path = "/auth/callback"  # default
     required_scopes = ["openid"]  # default
+    # introspection_client: nobody
     allow_email = ["alice@example.com"]  # flag
     # allow_email_domain: no such rule
     allow_group = ["a b", "c"]  # environment
@@ -586,4 +587,27 @@ fn the_manual_has_the_same_table() {
         table == reference(),
         "replace the reference in docs/configuration.md by what `oidc-proxy config reference` prints"
     );
+}
+
+#[test]
+fn who_may_ask_about_tokens_has_an_id_and_a_secret_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (good, short) = (file("good", "0123456789abcdef\n"), file("short", "hush\n"));
+    let given = format!("rs={good}");
+    let config = load(&[("introspection-client", &given)]).unwrap();
+    assert_eq!(config.resource_servers[0].id(), "rs");
+    for (wrong, why) in [
+        (good.as_str(), "expected ID=FILE"),
+        (&format!("={good}"), "its id is empty"),
+        (&format!("rs={short}"), "shorter than 16 bytes"),
+        ("rs=/nowhere", "could not be read"),
+    ] {
+        let problems = load(&[("introspection-client", wrong)]).unwrap_err();
+        assert!(problems.contains(why) && !problems.contains("hush"), "{problems}");
+    }
 }

@@ -210,13 +210,18 @@ fn secret(own_name: Name, entry: &Entry) -> Result<SecretString, String> {
     if entry.name == own_name {
         return Ok(text.into());
     }
-    let content = fs::read_to_string(text)
+    secret_file(text)
+}
+
+/// The secret in a file, without the end of its line.
+pub(super) fn secret_file(path: &str) -> Result<SecretString, String> {
+    let content = fs::read_to_string(path)
         .map(Zeroizing::new)
-        .map_err(|error| format!("{text:?} could not be read: {error}"))?;
+        .map_err(|error| format!("{path:?} could not be read: {error}"))?;
     let content = content.strip_suffix('\n').unwrap_or(&content);
     let content = content.strip_suffix('\r').unwrap_or(content);
     if content.is_empty() {
-        return Err(format!("{text:?} is empty"));
+        return Err(format!("{path:?} is empty"));
     }
     Ok(content.into())
 }

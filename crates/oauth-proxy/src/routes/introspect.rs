@@ -41,7 +41,7 @@ pub(crate) async fn post(
     };
     let mut response = match answer {
         Some(answer) => Json(answer).into_response(),
-        None => Json(Inactive { active: false }).into_response(),
+        None => Json(NotGood { active: false }).into_response(),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -71,7 +71,7 @@ async fn of_access_token(
     app: &App,
     server: &ResourceServer,
     token: &str,
-) -> Result<Option<Active>, StoreError> {
+) -> Result<Option<Good>, StoreError> {
     let now = app.clock.now();
     let Ok(claims) = app.keys.access.verify(token, now) else { return Ok(None) };
     if claims.aud != server.audience() {
@@ -83,7 +83,7 @@ async fn of_access_token(
         return Ok(None);
     }
     let scope = ScopeSet::parse(&claims.scope).intersect(&grant.scopes);
-    Ok(Some(Active {
+    Ok(Some(Good {
         active: true,
         token_type: Some("Bearer"),
         scope: scope.to_string(),
@@ -102,7 +102,7 @@ async fn of_refresh_token(
     app: &App,
     server: &ResourceServer,
     token: &RefreshToken<'_>,
-) -> Result<Option<Active>, StoreError> {
+) -> Result<Option<Good>, StoreError> {
     let Some(stored) = app.store.get::<Grant>(token.grant_id).await? else { return Ok(None) };
     let grant = stored.record;
     let now = app.clock.now();
@@ -116,7 +116,7 @@ async fn of_refresh_token(
     if !is_good {
         return Ok(None);
     }
-    Ok(Some(Active {
+    Ok(Some(Good {
         active: true,
         token_type: None,
         scope: grant.scopes.to_string(),
@@ -132,7 +132,7 @@ async fn of_refresh_token(
 
 /// RFC 7662 §2.2.
 #[derive(Serialize)]
-struct Active {
+struct Good {
     active: bool,
     /// Absent for a refresh token, which is no token to call with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,6 +149,6 @@ struct Active {
 }
 
 #[derive(Serialize)]
-struct Inactive {
+struct NotGood {
     active: bool,
 }

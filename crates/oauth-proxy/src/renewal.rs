@@ -41,7 +41,7 @@ pub(crate) enum Renewal {
 /// asked and the tolerance is used up.
 pub(crate) async fn renew(
     app: &Arc<App>,
-    mut stored: Stored<Grant>,
+    stored: Stored<Grant>,
     token: SecretString,
     generation: u64,
 ) -> Result<Renewal, OAuthError> {
@@ -50,17 +50,9 @@ pub(crate) async fn renew(
         holder: random_token::<16>(),
         until: now + app.config.lifetimes.lease().as_secs().max(1),
     };
-    stored.record.refreshing = Some(lease.clone());
-    let ttl = stored.record.ttl(now, &app.config.lifetimes);
-    let id = stored.record.id.clone();
-    let Some(version) =
-        app.store.compare_and_swap(&id, stored.version, &stored.record, ttl).await?
-    else {
-        return Ok(Renewal::Conflict);
-    };
-    stored.version = version;
     let work = Work { app: Arc::clone(app), lease, token, generation };
-    let task = app.tasks.spawn(context::carried(async move { work.run(stored).await }));
+    // The lease is taken in the task: a hang-up leaves none behind that nobody works under.
+    let task = app.tasks.spawn(context::carried(async move { work.begin(stored, now).await }));
     task.await.unwrap_or_else(|error| {
         Err(OAuthError::new(ErrorCode::ServerError, "the refresh did not finish").with_cause(error))
     })
@@ -76,6 +68,18 @@ struct Work {
 }
 
 impl Work {
+    /// Takes the lease, unless somebody else changed the grant first.
+    async fn begin(self, mut stored: Stored<Grant>, now: u64) -> Result<Renewal, OAuthError> {
+        let grant = &mut stored.record;
+        grant.refreshing = Some(self.lease.clone());
+        let ttl = grant.ttl(now, &self.app.config.lifetimes);
+        let store = &self.app.store;
+        let written = store.compare_and_swap(&grant.id, stored.version, grant, ttl).await?;
+        let Some(version) = written else { return Ok(Renewal::Conflict) };
+        stored.version = version;
+        self.run(stored).await
+    }
+
     async fn run(self, stored: Stored<Grant>) -> Result<Renewal, OAuthError> {
         match self.call().await {
             Ok(tokens) => self.renewed(stored, tokens).await,

@@ -3,14 +3,17 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use token_verifier::Principal;
 use tokio::sync::watch;
 
-use crate::{app::App, measure::OpenStream, record::grant::Grant};
+use crate::{app::App, measure::OpenStream, record::grant::Grant, store::Found};
+
+/// Grants that are read in one round trip.
+const PAGE: usize = 100;
 
 /// Why a stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +28,20 @@ pub enum StreamEnd {
 /// The grants of all open streams.
 pub(crate) struct Watches {
     app: Arc<App>,
+    watched: Arc<Mutex<Watched>>,
+}
+
+#[derive(Default)]
+struct Watched {
     /// Whether a grant still lives, by grant id; an entry goes when nobody listens any more.
-    grants: Arc<Mutex<HashMap<String, watch::Sender<bool>>>>,
+    grants: HashMap<String, watch::Sender<bool>>,
+    /// Whether there is a task that looks at them: one for all.
+    is_running: bool,
 }
 
 impl Watches {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        Self { app, grants: Arc::default() }
+        Self { app, watched: Arc::default() }
     }
 
     /// Resolves when a stream of this principal must end.
@@ -74,69 +84,83 @@ impl Watches {
         }
     }
 
+    /// Listens for the end of a grant. Nothing is read here: most requests are over before the next
+    /// round.
     fn subscribe(&self, id: &str) -> watch::Receiver<bool> {
-        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = grants.get(id) {
-            return sender.subscribe();
+        let mut watched = lock(&self.watched);
+        let sender =
+            watched.grants.entry(id.to_owned()).or_insert_with(|| watch::Sender::new(true));
+        let receiver = sender.subscribe();
+        if !watched.is_running {
+            watched.is_running = true;
+            let rounds = Rounds { app: Arc::clone(&self.app), watched: Arc::clone(&self.watched) };
+            self.app.tasks.spawn(rounds.run());
         }
-        let (sender, receiver) = watch::channel(true);
-        grants.insert(id.to_owned(), sender);
-        let watcher = Watcher {
-            app: Arc::clone(&self.app),
-            grants: Arc::clone(&self.grants),
-            id: id.to_owned(),
-        };
-        self.app.tasks.spawn(watcher.run());
         receiver
     }
 }
 
-/// Reads one grant again and again while anybody listens.
-struct Watcher {
+/// Looks at every grant that somebody listens for, round after round, until nobody does.
+struct Rounds {
     app: Arc<App>,
-    grants: Arc<Mutex<HashMap<String, watch::Sender<bool>>>>,
-    id: String,
+    watched: Arc<Mutex<Watched>>,
 }
 
-impl Watcher {
+impl Rounds {
     async fn run(self) {
         let interval = self.app.config.lifetimes.stream_check;
         loop {
             let stopping = self.app.stopping.cancelled();
-            if tokio::time::timeout(interval, stopping).await.is_ok() || !self.is_needed() {
+            if tokio::time::timeout(interval, stopping).await.is_ok() {
                 return;
             }
-            match self.app.store.get::<Grant>(&self.id).await {
-                Ok(Some(stored)) if stored.record.is_active() => {}
-                Ok(_) => return self.finish(),
-                // An outage says nothing about the grant; the token's own end still counts.
-                Err(error) => {
-                    tracing::warn!(
-                        cause = %crate::error::chain(&error),
-                        "the grant of an open stream could not be read"
-                    );
-                }
+            let Some(ids) = self.needed() else { return };
+            for ids in ids.chunks(PAGE) {
+                self.look(ids).await;
             }
         }
     }
 
-    /// Whether anybody listens; forgets the grant if not.
-    fn is_needed(&self) -> bool {
-        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The grants that somebody listens for; forgets the others. `None` if there are none left.
+    fn needed(&self) -> Option<Vec<String>> {
+        let mut watched = lock(&self.watched);
         // Under the lock: nobody can subscribe between the look and the removal.
-        let needed = grants.get(&self.id).is_some_and(|sender| sender.receiver_count() > 0);
-        if !needed {
-            grants.remove(&self.id);
-        }
-        needed
+        watched.grants.retain(|_, sender| sender.receiver_count() > 0);
+        watched.is_running = !watched.grants.is_empty();
+        watched.is_running.then(|| watched.grants.keys().cloned().collect())
     }
 
-    fn finish(self) {
-        let sender = self.grants.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
-        if let Some(sender) = sender {
+    async fn look(&self, ids: &[String]) {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let found = match self.app.store.get_many::<Grant>(&ids).await {
+            Ok(found) => found,
+            // An outage says nothing about the grants; the tokens' own end still counts.
+            Err(error) => {
+                tracing::warn!(
+                    cause = %crate::error::chain(&error),
+                    "the grants of open streams could not be read"
+                );
+                return;
+            }
+        };
+        for (id, found) in ids.iter().zip(found) {
+            match found {
+                Found::Record(stored) if stored.record.is_active() => {}
+                Found::Unreadable => {}
+                Found::Record(_) | Found::Absent => self.end(id),
+            }
+        }
+    }
+
+    fn end(&self, id: &str) {
+        if let Some(sender) = lock(&self.watched).grants.remove(id) {
             sender.send_replace(false);
         }
     }
+}
+
+fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
+    watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Watches {

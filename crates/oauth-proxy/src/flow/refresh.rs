@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::record::grant::{Grant, Retired};
+use crate::record::grant::{Grant, Phase, Retired};
 
 /// The most retired generations that are remembered inside the grace window.
 ///
@@ -37,7 +37,7 @@ pub(crate) fn standing(grant: &Grant, generation: u64, now: u64, grace: Duration
     }
 }
 
-/// The grant after the token of `presented` (current or ahead) was used.
+/// The grant after the token of `presented` (current or ahead) was used: active, whatever it was.
 pub(crate) fn rotate(grant: &mut Grant, presented: u64, now: u64, grace: Duration) {
     grant.retired.retain(|retired| is_within(retired, now, grace));
     grant.retired.push(Retired { generation: presented, at: now });
@@ -46,6 +46,10 @@ pub(crate) fn rotate(grant: &mut Grant, presented: u64, now: u64, grace: Duratio
         grant.retired.drain(..surplus);
     }
     grant.generation = presented.saturating_add(1);
+    if grant.phase == Phase::Pending {
+        // Nobody has a genuine token of a grant whose code was not redeemed: the store lost that.
+        grant.phase = Phase::Active { attempt: String::new() };
+    }
     grant.used_at = now;
 }
 

@@ -51,7 +51,7 @@ async fn a_good_token_is_described_to_its_resource_server() {
         json!({
             "active": true, "token_type": "Bearer", "scope": "openid", "client_id": client,
             "sub": "alice", "aud": "https://proxy.example/mcp", "iss": "https://proxy.example",
-            "iat": 1_800_000_000_u64, "exp": 1_800_003_600_u64, "jti": access["jti"],
+            "iat": 1_800_000_000_u64, "exp": 1_800_003_605_u64, "jti": access["jti"],
         })
     );
     let refresh = answer(&deployment, "rs", &tokens.refresh).await.json();
@@ -87,7 +87,7 @@ async fn whatever_is_not_good_for_it_is_inactive_and_no_more_is_said() {
     assert_eq!(answer(&deployment, "rs", &tokens.refresh).await.body, INACTIVE, "used long ago");
     // Looking at a replayed token is no replay.
     Tokens::of(&deployment.refresh(&client, &rotated.refresh).await);
-    deployment.clock.advance(Duration::from_hours(1));
+    deployment.clock.advance(Duration::from_hours(1) + Duration::from_secs(5));
     assert_eq!(answer(&deployment, "rs", &tokens.access).await.body, INACTIVE, "expired");
 }
 

@@ -108,7 +108,30 @@ impl Deployment {
         clock: TestClock,
         change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
     ) -> Self {
-        let provider = Arc::new(FakeProvider::default());
+        Self::before(Arc::new(FakeProvider::default()), base_url, storage, clock, change)
+    }
+
+    /// Another process with the same storage, keys and provider.
+    pub(crate) fn replica(&self) -> Self {
+        self.replica_with(|_| {})
+    }
+
+    pub(crate) fn replica_with(&self, change: impl FnOnce(&mut Lifetimes)) -> Self {
+        let mut lifetimes = Lifetimes::default();
+        change(&mut lifetimes);
+        let (provider, storage) = (Arc::clone(&self.provider), Arc::clone(self.storage.inner()));
+        Self::before(provider, BASE, storage, self.clock.clone(), |builder| {
+            builder.lifetimes(lifetimes)
+        })
+    }
+
+    fn before(
+        provider: Arc<FakeProvider>,
+        base_url: &str,
+        storage: Arc<dyn KeyValue>,
+        clock: TestClock,
+        change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
+    ) -> Self {
         let storage = Probe::new(storage);
         let builder = OAuthProxy::builder(base_url, Arc::clone(&provider) as _)
             .danger_unencrypted_storage(storage.clone())

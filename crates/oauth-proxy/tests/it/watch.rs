@@ -85,3 +85,27 @@ async fn shutdown_does_not_wait_for_watchers() {
     tokio::time::timeout(DEADLINE, deployment.proxy.shutdown()).await.unwrap();
     stream.abort();
 }
+
+#[tokio::test]
+async fn requests_without_a_stream_cost_one_task_for_all_and_no_read() {
+    let deployment = watching();
+    let client = deployment.register().await;
+    let verifier = deployment.proxy.verifier();
+    let mut principals = Vec::new();
+    for _ in 0..15 {
+        let tokens = deployment.login(&client).await;
+        principals
+            .push(verifier.verify(&tokens.access, "https://proxy.example/mcp").await.unwrap());
+    }
+    deployment.storage.operations();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    for principal in &principals {
+        // What the forwarder does for every request: it begins to watch, and the answer ends.
+        let mut watch = deployment.proxy.watch(principal);
+        assert!(futures_util::poll!(&mut watch).is_pending());
+    }
+    assert_eq!(tasks(), before + 1);
+    crate::support::until(async || tasks() == before).await;
+    assert_eq!(deployment.storage.operations(), 0);
+}

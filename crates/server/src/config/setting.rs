@@ -154,7 +154,7 @@ settings! {
     REQUIRED_SCOPES = "required-scopes", Clients, List, "SCOPES", Is("openid"),
         "what a client's token needs at the MCP endpoint";
     INTROSPECTION_CLIENT = "introspection-client", Clients, Items, "ID=FILE", Means("nobody"),
-        "a resource server that may ask about tokens, and the file with its secret";
+        "who may ask about tokens: the id, and the file with the secret";
     ALLOW_EMAIL = "allow-email", Access, List, "ADDRESS", Means("no such rule"),
         "people with these e-mail addresses, verified by the provider";
     ALLOW_EMAIL_DOMAIN = "allow-email-domain", Access, List, "DOMAIN", Means("no such rule"),

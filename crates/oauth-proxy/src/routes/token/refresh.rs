@@ -74,8 +74,11 @@ impl Request<'_> {
             let now = app.clock.now();
             let generation = self.token.generation;
             match standing(&stored.record, generation, now, lifetimes.refresh_grace) {
-                Standing::Current => {}
-                Standing::Ahead => note(app, AuditAction::RefreshAhead, &stored.record),
+                Standing::Current if stored.record.is_active() => {}
+                // Ahead of a grant that the store takes for pending, too.
+                Standing::Current | Standing::Ahead => {
+                    note(app, AuditAction::RefreshAhead, &stored.record);
+                }
                 Standing::Retired => {
                     note(app, AuditAction::RefreshRepeated, &stored.record);
                     return Ok((stored.record, ProviderState::Reachable));
@@ -110,9 +113,6 @@ impl Request<'_> {
             return Err(finished());
         }
         if !self.token.is_genuine(&app.keys.refresh, &app.config.issuer, grant) {
-            return Err(finished());
-        }
-        if !grant.is_active() {
             return Err(finished());
         }
         if self.resource.is_some_and(|resource| resource != grant.resource) {

@@ -2,12 +2,13 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv_storage::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version};
+use tokio::sync::Notify;
 
 /// How the next matching operation goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,10 @@ struct Shared {
     operations: AtomicUsize,
     /// The most records that were asked for at once.
     largest_read: AtomicUsize,
+    /// Operations until the process dies, and whether it sees the answer to the last one.
+    fuse: Mutex<Option<(usize, bool)>>,
+    died: Notify,
+    dawdles: AtomicBool,
     /// Collection and what goes wrong there, once or for ever.
     fault: Mutex<Option<(&'static str, Fault, bool)>>,
 }
@@ -43,6 +48,50 @@ impl Probe {
     /// Operations since the last call, those on `clients` not counted (DESIGN, budget).
     pub(crate) fn operations(&self) -> usize {
         self.shared.operations.swap(0, Ordering::SeqCst)
+    }
+
+    /// After so many operations nothing is answered any more; the last one of them happens, with
+    /// its answer or without.
+    pub(crate) fn die_after(&self, steps: usize, answered: bool) {
+        *self.shared.fuse.lock().unwrap() = Some((steps, answered));
+    }
+
+    /// Resolves when an operation was left without an answer.
+    pub(crate) async fn died(&self) {
+        self.shared.died.notified().await;
+    }
+
+    /// Every operation waits for a turn before it happens and after.
+    pub(crate) fn dawdle(&self) {
+        self.shared.dawdles.store(true, Ordering::SeqCst);
+    }
+
+    /// Does an operation unless the process is dead.
+    async fn guarded<T>(&self, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let left = {
+            let mut fuse = self.shared.fuse.lock().unwrap();
+            let left = *fuse;
+            if let Some((steps, _)) = &mut *fuse {
+                *steps = steps.saturating_sub(1);
+            }
+            left
+        };
+        if matches!(left, Some((0, _))) {
+            self.shared.died.notify_one();
+            return std::future::pending().await;
+        }
+        if self.shared.dawdles.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        let done = operation.await;
+        if matches!(left, Some((1, false))) {
+            self.shared.died.notify_one();
+            return std::future::pending().await;
+        }
+        if self.shared.dawdles.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        done
     }
 
     /// The most records that were asked for at once.
@@ -72,8 +121,8 @@ impl Probe {
     }
 
     /// The store as it is, past counting and faults.
-    pub(crate) fn inner(&self) -> &dyn KeyValue {
-        &*self.inner
+    pub(crate) fn inner(&self) -> &Arc<dyn KeyValue> {
+        &self.inner
     }
 
     fn count(&self, collection: &str) {
@@ -137,28 +186,28 @@ fn answered<T>(lost: bool, value: T) -> Result<T> {
 impl KeyValue for Probe {
     async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         self.read(collection)?;
-        self.inner.get(collection, key).await
+        self.guarded(self.inner.get(collection, key)).await
     }
 
     async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
         self.read(collection)?;
         self.shared.largest_read.fetch_max(keys.len(), Ordering::SeqCst);
-        self.inner.get_many(collection, keys).await
+        self.guarded(self.inner.get_many(collection, keys)).await
     }
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
         let lost = self.write(collection)?;
-        answered(lost, self.inner.put(collection, key, value, ttl).await?)
+        answered(lost, self.guarded(self.inner.put(collection, key, value, ttl)).await?)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
         let lost = self.remove(collection)?;
-        answered(lost, self.inner.delete(collection, key).await?)
+        answered(lost, self.guarded(self.inner.delete(collection, key)).await?)
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         let lost = self.remove(collection)?;
-        answered(lost, self.inner.take(collection, key).await?)
+        answered(lost, self.guarded(self.inner.take(collection, key)).await?)
     }
 
     async fn put_if_absent(
@@ -169,7 +218,7 @@ impl KeyValue for Probe {
         ttl: Ttl,
     ) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
-        answered(lost, self.inner.put_if_absent(collection, key, value, ttl).await?)
+        answered(lost, self.guarded(self.inner.put_if_absent(collection, key, value, ttl)).await?)
     }
 
     async fn compare_and_swap(
@@ -181,7 +230,11 @@ impl KeyValue for Probe {
         ttl: Ttl,
     ) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
-        answered(lost, self.inner.compare_and_swap(collection, key, expected, value, ttl).await?)
+        answered(
+            lost,
+            self.guarded(self.inner.compare_and_swap(collection, key, expected, value, ttl))
+                .await?,
+        )
     }
 
     async fn compare_and_delete(
@@ -191,12 +244,15 @@ impl KeyValue for Probe {
         expected: Version,
     ) -> Result<bool> {
         let lost = self.remove(collection)?;
-        answered(lost, self.inner.compare_and_delete(collection, key, expected).await?)
+        answered(
+            lost,
+            self.guarded(self.inner.compare_and_delete(collection, key, expected)).await?,
+        )
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
-        answered(lost, self.inner.expire(collection, key, ttl).await?)
+        answered(lost, self.guarded(self.inner.expire(collection, key, ttl)).await?)
     }
 
     async fn scan(
@@ -207,7 +263,7 @@ impl KeyValue for Probe {
         limit: usize,
     ) -> Result<Page> {
         self.read(collection)?;
-        self.inner.scan(collection, prefix, cursor, limit).await
+        self.guarded(self.inner.scan(collection, prefix, cursor, limit)).await
     }
 
     async fn health(&self) -> Result<()> {

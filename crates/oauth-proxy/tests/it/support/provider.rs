@@ -1,6 +1,7 @@
 //! A provider that does as it is told and counts what it is asked.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -22,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) expires_in: Option<Duration>,
     pub(crate) gives_refresh_token: bool,
     pub(crate) rotates: bool,
+    /// Whether a refresh token may be used twice.
+    pub(crate) reusable: bool,
     pub(crate) identity: Option<Identity>,
     /// After a refresh; `None` is normal.
     pub(crate) refreshed_identity: Option<Identity>,
@@ -44,6 +47,7 @@ pub(crate) struct FakeProvider {
     /// Revocations that were begun, failed ones included.
     pub(crate) revocations: AtomicUsize,
     minted: AtomicUsize,
+    used: Mutex<BTreeSet<String>>,
 }
 
 pub(crate) fn person(subject: &str, claims: &Value) -> Identity {
@@ -60,6 +64,7 @@ impl Default for FakeProvider {
             expires_in: Some(Duration::from_hours(24)),
             gives_refresh_token: true,
             rotates: true,
+            reusable: true,
             identity: Some(person("alice", &json!({"name": "Alice"}))),
             refreshed_identity: None,
             exchange_fails: None,
@@ -76,6 +81,7 @@ impl Default for FakeProvider {
             revoke_gate: Semaphore::new(Semaphore::MAX_PERMITS),
             revocations: AtomicUsize::new(0),
             minted: AtomicUsize::new(0),
+            used: Mutex::default(),
         }
     }
 }
@@ -150,10 +156,15 @@ impl Provider for FakeProvider {
         self.refreshes.fetch_add(1, Ordering::SeqCst);
         let _permit = self.refresh_gate.acquire().await.unwrap();
         let plan = self.plan.lock().unwrap();
-        match plan.refresh_fails {
-            Some(error) => Err(error()),
-            None => Ok(self.tokens(&plan, plan.rotates)),
+        if let Some(error) = plan.refresh_fails {
+            return Err(error());
         }
+        let first = self.used.lock().unwrap().insert(token.expose_secret().to_owned());
+        if !first && !plan.reusable {
+            let reason = "the token was used before".to_owned();
+            return Err(ProviderError::InvalidGrant { reason });
+        }
+        Ok(self.tokens(&plan, plan.rotates))
     }
 
     async fn revoke(&self, token: &SecretString) -> Result<(), ProviderError> {

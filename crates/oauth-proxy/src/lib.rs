@@ -21,6 +21,7 @@ mod pages;
 mod params;
 mod pkce;
 pub mod provider;
+mod provider_token;
 mod record;
 mod redirect_uri;
 mod refresh_token;
@@ -36,9 +37,13 @@ mod watch;
 use std::{pin::Pin, sync::Arc};
 
 use axum::{Router, middleware::from_fn_with_state};
-use token_verifier::{Guard, Principal, TokenVerifier};
+use secrecy::SecretString;
+use token_verifier::{Guard, Principal, TokenVerifier, VerifyError};
 
-use crate::{admin::Administration, app::App, verifier::GrantVerifier, watch::Watches};
+use crate::{
+    admin::Administration, app::App, provider_token::FreshTokens, verifier::GrantVerifier,
+    watch::Watches,
+};
 
 pub use crate::{
     access::{AccessPolicy, vouched_email},
@@ -64,6 +69,7 @@ pub struct OAuthProxy {
     app: Arc<App>,
     verifier: Arc<GrantVerifier>,
     watches: Arc<Watches>,
+    fresh_tokens: Arc<FreshTokens>,
 }
 
 impl OAuthProxy {
@@ -81,6 +87,7 @@ impl OAuthProxy {
         Self {
             verifier: Arc::new(GrantVerifier::new(Arc::clone(&app))),
             watches: Arc::new(Watches::new(Arc::clone(&app))),
+            fresh_tokens: Arc::new(FreshTokens::new(Arc::clone(&app))),
             app,
         }
     }
@@ -116,6 +123,27 @@ impl OAuthProxy {
     /// Verifies the access tokens that this server issues.
     pub fn verifier(&self) -> Arc<dyn TokenVerifier> {
         Arc::clone(&self.verifier) as Arc<dyn TokenVerifier>
+    }
+
+    /// The provider's access token of the person who asks, renewed first if it is near its end.
+    ///
+    /// Whoever has it can do at the provider, and everywhere else where it counts, what the person
+    /// may do there: keep it out of logs, and send it nowhere but where it belongs. It is never
+    /// handed out after its end. A login whose token ended and cannot be renewed is over.
+    ///
+    /// Costs a read of the storage, at most once per revocation delay and login, and a call to the
+    /// provider when it is due.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Invalid`] if the login has ended, [`VerifyError::Unavailable`] if storage or
+    /// provider do not answer and there is no token that is still good.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call to the provider goes on, and its outcome is stored.
+    pub async fn provider_token(&self, principal: &Principal) -> Result<SecretString, VerifyError> {
+        self.fresh_tokens.of(principal).await
     }
 
     /// Resolves when an open stream of this principal must end (D12): at the end of its access

@@ -31,7 +31,7 @@ pub(crate) enum Renewal {
     Conflict,
 }
 
-/// Renews the provider's token and rotates ours in the same write.
+/// Renews the provider's token and, if a client presented ours, rotates that in the same write.
 ///
 /// `generation` is the one that the client presented. The work goes on if the caller is dropped.
 ///
@@ -43,7 +43,7 @@ pub(crate) async fn renew(
     app: &Arc<App>,
     stored: Stored<Grant>,
     token: SecretString,
-    generation: u64,
+    generation: Option<u64>,
 ) -> Result<Renewal, OAuthError> {
     let now = app.clock.now();
     let lease = Lease {
@@ -64,7 +64,7 @@ struct Work {
     lease: Lease,
     /// The very token that is sent.
     token: SecretString,
-    generation: u64,
+    generation: Option<u64>,
 }
 
 impl Work {
@@ -275,11 +275,14 @@ impl Work {
             let mut grant = current.record;
             change(&mut grant);
             grant.refreshing = None;
-            if matches!(
-                standing(&grant, self.generation, now, lifetimes.refresh_grace),
-                Standing::Current | Standing::Ahead
-            ) {
-                rotate(&mut grant, self.generation, now, lifetimes.refresh_grace);
+            let grace = lifetimes.refresh_grace;
+            if let Some(generation) = self.generation
+                && matches!(
+                    standing(&grant, generation, now, grace),
+                    Standing::Current | Standing::Ahead
+                )
+            {
+                rotate(&mut grant, generation, now, grace);
             }
             let ttl = grant.ttl(now, lifetimes);
             match self.app.store.compare_and_swap(&id, current.version, &grant, ttl).await {

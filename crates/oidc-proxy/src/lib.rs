@@ -21,4 +21,4 @@ pub use oauth_proxy::{
     MetricKind, ProviderRevocation, ResourceServer, StreamEnd, admin, provider::ClientAuthMethod,
     vouched_email,
 };
-pub use token_verifier::Principal;
+pub use token_verifier::{Principal, VerifyError};

@@ -5,7 +5,8 @@ use std::{pin::Pin, sync::Arc};
 use axum::Router;
 use oauth_proxy::{OAuthError, OAuthProxy, StreamEnd, admin::Administration};
 use oidc_discovery::Discovery;
-use token_verifier::{Guard, Principal, TokenVerifier};
+use secrecy::SecretString;
+use token_verifier::{Guard, Principal, TokenVerifier, VerifyError};
 
 use crate::OidcProxyBuilder;
 
@@ -51,6 +52,17 @@ impl OidcProxy {
     /// Verifies the access tokens that this server issues.
     pub fn verifier(&self) -> Arc<dyn TokenVerifier> {
         self.proxy.verifier()
+    }
+
+    /// The provider's access token of the person who asks, renewed first if it is near its end;
+    /// never one that has ended. Whoever has it can act as that person.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Invalid`] if the login has ended, [`VerifyError::Unavailable`] if storage or
+    /// provider do not answer and there is no token that is still good.
+    pub async fn provider_token(&self, principal: &Principal) -> Result<SecretString, VerifyError> {
+        self.proxy.provider_token(principal).await
     }
 
     /// Resolves when an open stream of this principal must end.

@@ -125,6 +125,11 @@ impl ProviderSession {
         }
     }
 
+    /// Whether the access token has not ended, as far as the provider said.
+    pub(crate) fn is_good(&self, now: u64) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
+    }
+
     /// Whether it is time to renew, and possible.
     pub(crate) fn is_due(&self, now: u64, margin: Duration) -> bool {
         self.refresh_token.is_some()

@@ -16,6 +16,7 @@ mod model;
 mod outage;
 mod outbox;
 mod proof;
+mod provider_token;
 mod refresh;
 mod register;
 mod renewal;

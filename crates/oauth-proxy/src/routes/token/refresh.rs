@@ -138,7 +138,7 @@ impl Request<'_> {
         if stored.record.provider.is_due(now, margin)
             && let Some(token) = stored.record.provider.refresh_token.clone()
         {
-            return Ok(match renew(app, stored, token, self.token.generation).await? {
+            return Ok(match renew(app, stored, token, Some(self.token.generation)).await? {
                 Renewal::Renewed(grant) => {
                     note(app, AuditAction::Refreshed, &grant);
                     Step::Done(grant, ProviderState::Reachable)

@@ -1,26 +1,26 @@
 //! The proxy put together: OAuth endpoints, the guard, and the forwarder behind it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use anyhow::Context;
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, middleware::from_fn_with_state};
 use forwarder::{Ended, Forwarder, Liveness};
 use http::Request;
 use http_body_util::Limited;
-use jwt_issuer::KeyRing;
-use oidc_proxy::{OidcProxy, OidcProxyBuilder, StreamEnd};
+use jwt_issuer::{AssertionIssuer, KeyRing};
+use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningAlgorithm, StreamEnd};
 use token_verifier::Principal;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use url::Url;
 
-use crate::{identity, session};
+use crate::{
+    identity::{Ways, provider_token},
+    session,
+};
 
 /// How long an answer in progress may go on after its access token expired.
 const LONGEST_OVERTIME: Duration = Duration::from_hours(1);
@@ -35,8 +35,10 @@ pub(crate) struct Parts {
     pub(crate) proxy: OidcProxyBuilder,
     /// The MCP server behind it, as a full URL.
     pub(crate) backend: String,
-    /// Whether the backend is told who asks, in headers.
-    pub(crate) identity_headers: bool,
+    /// How the backend is told who asks.
+    pub(crate) identity: Ways,
+    /// What is signed for the backend is signed with this.
+    pub(crate) signing_algorithm: SigningAlgorithm,
     /// What the proxy signs and seals with; sessions are sealed with it too.
     pub(crate) signing_keys: KeyRing,
     /// Ends listening streams, so that they do not hold up the end of the server.
@@ -66,11 +68,16 @@ impl Parts {
         let resource = Url::parse(proxy.resource()).context("the resource's URL is not one")?;
         let path = resource.path().trim_end_matches('/');
         let seal = session::seal(&self.signing_keys, proxy.issuer(), proxy.resource());
-        let mut forwarder =
-            Forwarder::builder(&self.backend).resource_path(path).session_seal(seal);
-        if self.identity_headers {
-            forwarder = forwarder.identity(Arc::new(identity::headers));
-        }
+        let assertions = AssertionIssuer::new(
+            &self.signing_keys,
+            self.signing_algorithm,
+            proxy.issuer(),
+            &self.backend,
+        );
+        let forwarder = Forwarder::builder(&self.backend)
+            .resource_path(path)
+            .session_seal(seal)
+            .identity(self.identity.teller(assertions));
         let forwarder = forwarder.build().context("could not set up forwarding")?;
         let probed = forwarder.clone();
 
@@ -87,6 +94,11 @@ impl Parts {
             protected
         } else {
             protected.route_service(&format!("{path}/"), forwarded)
+        };
+        let protected = if self.identity.provider_token {
+            protected.layer(from_fn_with_state(proxy.clone(), provider_token::attach))
+        } else {
+            protected
         };
         let router = proxy.clone().protect(protected);
         Ok(Assembly { router, proxy, forwarder: probed })

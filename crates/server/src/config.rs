@@ -30,7 +30,7 @@ pub(crate) use self::{
     problem::Problems,
     storage::{Storage, StorageFacts},
 };
-use crate::log;
+use crate::{identity::Ways, log};
 
 /// Everything that `serve` needs to know, checked.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ pub(crate) struct Config {
     pub(crate) resource_servers: Vec<ResourceServer>,
     pub(crate) access: Access,
     pub(crate) backend: String,
-    /// Whether the backend is told who asks.
-    pub(crate) identity_headers: bool,
+    /// How the backend is told who asks.
+    pub(crate) identity: Ways,
     pub(crate) storage: Storage,
     /// What encrypts the storage, if it was given.
     pub(crate) storage_keys: Option<Fernet>,

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use dev_idp::{ClientConfig, DevIdp};
 use kv_storage::Sqlite;
-use oidc_proxy::{AccessPolicy, OidcProxy};
+use oidc_proxy::{AccessPolicy, OidcProxy, SigningAlgorithm};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +19,7 @@ use crate::{
     cli::DemoOptions,
     data_dir::DataDir,
     demo::guide::Guide,
+    identity::Ways,
     listen::{self, Limits, Sockets},
     signals::Signals,
     state,
@@ -60,7 +61,8 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let assembly = Parts {
         proxy,
         backend: mcp_url.clone(),
-        identity_headers: true,
+        identity: Ways::headers(),
+        signing_algorithm: SigningAlgorithm::default(),
         signing_keys: data.signing_keys()?,
         stop: stop.clone(),
     }

@@ -45,7 +45,8 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let Assembly { router, proxy, forwarder } = Parts {
         proxy: kept.storage,
         backend: config.backend.clone(),
-        identity_headers: config.identity_headers,
+        identity: config.identity,
+        signing_algorithm: config.signing_algorithm,
         signing_keys: kept.signing_keys,
         stop: stop.clone(),
     }
@@ -204,6 +205,9 @@ async fn bind(listen: Listen, setting: &Setting) -> anyhow::Result<Sockets> {
 
 /// Says what runs where and who may log in (D10).
 fn introduce(config: &Config, proxy: &OidcProxy, sockets: &Sockets) {
+    if config.identity.provider_token {
+        tracing::warn!("the backend gets the provider's access tokens: it can act as the people");
+    }
     for who in &config.access.who {
         tracing::info!("may log in: {who}");
     }

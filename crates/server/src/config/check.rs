@@ -4,11 +4,11 @@ mod lifetimes;
 mod operation;
 mod reader;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Error;
 use forwarder::Forwarder;
-use jwt_issuer::{KeyRing, MasterKey};
+use jwt_issuer::{KeyRing, MAX_ASSERTION_LIFETIME, MasterKey};
 use kv_storage::{Fernet, Memory};
 use oidc_proxy::{
     AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, ProviderRevocation,
@@ -25,15 +25,15 @@ use super::{
     Config, Given, Listen, Problems, Storage,
     access::{self, Access},
     setting::{
-        ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP, AUDIENCE,
-        BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL, DANGER_MEMORY_STORAGE,
-        EXTRA_AUTHORIZE_PARAMS, IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN,
-        LOG_FORMAT, MCP_PATH, PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH,
-        REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE, STORAGE_ENCRYPTION_KEY,
-        TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
+        ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
+        ASSERTION_LIFETIME, AUDIENCE, BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL,
+        DANGER_MEMORY_STORAGE, EXTRA_AUTHORIZE_PARAMS, IDENTITY, INTROSPECTION_CLIENT,
+        JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION, PROVIDER_REVOCATION,
+        PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE,
+        STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
-use crate::log;
+use crate::{cli::duration, identity::Ways, log};
 
 /// Stands in for settings that are not on trial.
 const GOOD_CONFIG_URL: &str = "https://provider.example";
@@ -75,7 +75,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let resource_servers = reader.each(&INTROSPECTION_CLIENT, Vec::new(), resource_server);
     let access = access(reader, config_url.as_deref().unwrap_or_default());
     let backend = reader.parsed(&BACKEND, backend);
-    let identity_headers = identity(reader);
+    let identity = identity(reader);
     let storage = storage(reader);
     let storage_keys = reader.keys(&STORAGE_ENCRYPTION_KEY, |keys| {
         Fernet::new(keys).map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
@@ -119,7 +119,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         resource_servers,
         access,
         backend: backend?,
-        identity_headers,
+        identity,
         storage: storage?,
         storage_keys,
         signing_keys,
@@ -319,18 +319,12 @@ fn access(reader: &mut Reader<'_>, config_url: &str) -> Access {
     }
 }
 
-fn identity(reader: &mut Reader<'_>) -> bool {
+fn identity(reader: &mut Reader<'_>) -> Ways {
     let ways = reader.list(&IDENTITY);
     for way in &ways {
-        match way.as_str() {
-            "headers" | "none" => {}
-            "assertion" | "provider-token" => {
-                reader.wrong(
-                    &IDENTITY,
-                    format!("{way} is not in this version; it has headers and none"),
-                );
-            }
-            _ => reader.wrong(&IDENTITY, format!("{way:?} is neither headers nor none")),
+        if !["headers", "assertion", "provider-token", "none"].contains(&way.as_str()) {
+            let why = format!("{way:?} is none of headers, assertion, provider-token, none");
+            reader.wrong(&IDENTITY, why);
         }
     }
     if ways.is_empty() {
@@ -340,7 +334,20 @@ fn identity(reader: &mut Reader<'_>) -> bool {
     if has("none") && ways.iter().any(|way| way != "none") {
         reader.wrong(&IDENTITY, "none goes with nothing else");
     }
-    has("headers")
+    let lifetime = reader.parsed(&ASSERTION_LIFETIME, assertion_lifetime);
+    Ways {
+        headers: has("headers"),
+        assertion: lifetime.filter(|_| has("assertion")),
+        provider_token: has("provider-token"),
+    }
+}
+
+fn assertion_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration::parse(text).map_err(|why| format!("{text:?}: {why}"))?;
+    if (1..=MAX_ASSERTION_LIFETIME).contains(&lifetime.as_secs()) {
+        return Ok(lifetime);
+    }
+    Err(format!("{text:?} is not between 1s and {MAX_ASSERTION_LIFETIME}s"))
 }
 
 fn storage(reader: &mut Reader<'_>) -> Option<Storage> {

@@ -168,7 +168,9 @@ settings! {
     BACKEND = "backend", Backend, Text, "URL", Required,
         "the full URL of the MCP endpoint behind";
     IDENTITY = "identity", Backend, List, "WAY", Is("headers"),
-        "how the backend is told who asks: headers or none";
+        "how the backend is told who asks: headers, assertion, provider-token, or none";
+    ASSERTION_LIFETIME = "assertion-lifetime", Backend, Text, "TIME", Is("1m"),
+        "how long an assertion is good, a minute at most";
     STORAGE = "storage", Keeping, Text, "URL", Means("SQLite in the platform's data directory"),
         "sqlite:///path or memory:";
     STORAGE_ENCRYPTION_KEY = "storage-encryption-key", Keeping,

@@ -78,7 +78,7 @@ fn what_must_be_given_is_enough() {
     assert_eq!(config.required_scopes, ["openid"]);
     assert!(config.client_secret.is_none() && config.audience.is_none());
     assert!(config.storage_keys.is_none() && config.signing_keys.is_none());
-    assert!(config.identity_headers);
+    assert_eq!(config.identity, Ways::headers());
     assert!(
         matches!(config.storage, Storage::Sqlite(path) if path.ends_with("oidc-proxy/state.sqlite"))
     );
@@ -234,11 +234,11 @@ fn wrong_names_of_ours() {
         ("redirect-path", "/mcp/callback"),
         ("backend", "127.0.0.1:9001"),
         ("backend", "ftp://127.0.0.1/mcp"),
-        ("identity", "headers,assertion"),
-        ("identity", "provider-token"),
         ("identity", "header"),
         ("identity", "headers none"),
         ("identity", ","),
+        ("assertion-lifetime", "61s"),
+        ("assertion-lifetime", "0s"),
         ("log-format", "xml"),
         ("production", "yes"),
         ("access-token-lifetime", "0s"),
@@ -258,11 +258,11 @@ fn wrong_names_of_ours() {
     error: --redirect-path (environment OIDC_PROXY_REDIRECT_PATH, TOML redirect_path): `/mcp/callback` lies in the MCP endpoint, where the provider cannot return
     error: --backend (environment OIDC_PROXY_BACKEND, TOML backend): cannot forward to this backend URL: it is not an absolute URL
     error: --backend (environment OIDC_PROXY_BACKEND, TOML backend): cannot forward to this backend URL: its scheme is neither http nor https
-    error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): assertion is not in this version; it has headers and none
-    error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): provider-token is not in this version; it has headers and none
-    error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): "header" is neither headers nor none
+    error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): "header" is none of headers, assertion, provider-token, none
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): none goes with nothing else
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): it names no way; none is said as none
+    error: --assertion-lifetime (environment OIDC_PROXY_ASSERTION_LIFETIME, TOML assertion_lifetime): "61s" is not between 1s and 60s
+    error: --assertion-lifetime (environment OIDC_PROXY_ASSERTION_LIFETIME, TOML assertion_lifetime): "0s" is not between 1s and 60s
     error: --log-format (environment OIDC_PROXY_LOG_FORMAT, TOML log_format): "xml" is neither text nor json
     error: --production (environment OIDC_PROXY_PRODUCTION, TOML production): "yes" is neither true nor false
     error: --access-token-lifetime (environment OIDC_PROXY_ACCESS_TOKEN_LIFETIME, TOML access_token_lifetime): lifetime `access_token` is 0ns; it must be at least 1 s
@@ -385,6 +385,21 @@ fn production_refuses_what_is_good_for_trying_out_only() {
 }
 
 #[test]
+fn ways_of_telling_are_combined() {
+    let ways = |identity| load(&[("identity", identity)]).unwrap().identity;
+    assert_eq!(ways("none"), Ways::default());
+    assert_eq!(ways("headers"), Ways::headers());
+    let minute = Some(Duration::from_mins(1));
+    assert_eq!(ways("assertion"), Ways { assertion: minute, ..Ways::default() });
+    assert_eq!(
+        ways("provider-token,headers assertion"),
+        Ways { headers: true, assertion: minute, provider_token: true }
+    );
+    let short = load(&[("identity", "assertion"), ("assertion-lifetime", "2s")]).unwrap();
+    assert_eq!(short.identity.assertion, Some(Duration::from_secs(2)));
+}
+
+#[test]
 fn the_algorithm_is_one_of_three() {
     for algorithm in SigningAlgorithm::ALL {
         let config = load(&[("signing-algorithm", algorithm.as_str())]).unwrap();
@@ -504,6 +519,7 @@ fn what_counts_is_printed_with_its_source() {
     allow_any_user = false  # default
     # backend: missing
     identity = ["headers"]  # default
+    assertion_lifetime = "1m"  # default
     storage = "redis://redacted@db/0"  # environment
     # storage_encryption_key: made once and kept beside the database
     # jwt_signing_key: made once and kept beside the database

@@ -35,7 +35,7 @@ fn with(mut arguments: Vec<String>, more: &str) -> Vec<String> {
 fn everything_wrong_is_said_at_once_before_a_port_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     let storage = directory.path().join("data");
-    let environment = [("OIDC_PROXY_BACKED", "x"), ("OIDC_PROXY_IDENTITY", "assertion")];
+    let environment = [("OIDC_PROXY_BACKED", "x"), ("OIDC_PROXY_IDENTITY", "asertion")];
     // A port that could not be bound: it would be a complaint, and another exit code.
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let listen = format!("--listen={}", other.local_addr().unwrap());
@@ -53,7 +53,7 @@ fn everything_wrong_is_said_at_once_before_a_port_is_opened() {
             "--base-url (environment OIDC_PROXY_BASE_URL, TOML base_url): the base URL",
             "nobody could log in",
             "--backend (environment OIDC_PROXY_BACKEND, TOML backend) is missing",
-            "assertion is not in this version",
+            "\"asertion\" is none of headers, assertion, provider-token, none",
         ];
         for sentence in named {
             assert!(complaints.contains(sentence), "{sentence}: {complaints}");

@@ -39,6 +39,8 @@ pub(crate) struct Keys {
     pub(crate) consent: Sealer,
     pub(crate) refresh: Mac,
     pub(crate) by_subject: Mac,
+    /// All of them, for the comparison with what the storage knows.
+    pub(crate) ring: KeyRing,
     /// The JWK set: with what others verify what we sign.
     pub(crate) public: Value,
 }
@@ -50,6 +52,7 @@ impl Keys {
             consent: Sealer::new(ring, "consent-request", issuer),
             refresh: Mac::new(ring, "refresh-token", issuer),
             by_subject: Mac::new(ring, "by-subject", issuer),
+            ring: ring.clone(),
             public: ring.public_keys(algorithm, issuer),
         }
     }

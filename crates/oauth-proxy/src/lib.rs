@@ -28,6 +28,7 @@ mod refresh_token;
 mod renewal;
 mod resource;
 mod resource_server;
+mod ring;
 mod routes;
 mod scope;
 mod store;
@@ -56,6 +57,7 @@ pub use crate::{
     outbox::ProviderRevocation,
     redirect_uri::RedirectPolicy,
     resource_server::ResourceServer,
+    ring::SigningKeysError,
     watch::StreamEnd,
 };
 
@@ -189,6 +191,31 @@ impl OAuthProxy {
     /// The canonical URL of the (first) resource.
     pub fn resource(&self) -> &str {
         self.app.config.resources.first()
+    }
+
+    /// Checks that the signing keys are those of the deployment that the storage belongs to, the
+    /// one that was promoted last among them.
+    ///
+    /// Call it at start-up, before anything is served: with other keys everybody would be logged
+    /// out, and replicas would refuse one another's tokens. The first call notes our keys.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeysError::Foreign`] names the key that is missing.
+    pub async fn check_signing_keys(&self) -> Result<(), SigningKeysError> {
+        ring::check(&self.app, &self.app.keys.ring).await
+    }
+
+    /// Notes that our signing keys are the right ones from now on, whatever was noted before.
+    ///
+    /// For keys that are lost: what was signed with them is not accepted any more, and everybody
+    /// has to log in again.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeysError::Storage`] if it could not be noted.
+    pub async fn danger_replace_signing_keys(&self) -> Result<(), SigningKeysError> {
+        ring::replace(&self.app, &self.app.keys.ring).await
     }
 
     /// Whether the storage answers.

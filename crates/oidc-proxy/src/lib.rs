@@ -18,7 +18,7 @@ pub use crate::{
 pub use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
 pub use oauth_proxy::{
     AccessPolicy, AuditAction, AuditEvent, AuditOutcome, AuditSink, Lifetimes, METRICS, Metric,
-    MetricKind, ProviderRevocation, ResourceServer, StreamEnd, admin, provider::ClientAuthMethod,
-    vouched_email,
+    MetricKind, ProviderRevocation, ResourceServer, SigningKeysError, StreamEnd, admin,
+    provider::ClientAuthMethod, vouched_email,
 };
 pub use token_verifier::{Principal, VerifyError};

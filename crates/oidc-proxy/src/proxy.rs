@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use axum::Router;
-use oauth_proxy::{OAuthError, OAuthProxy, StreamEnd, admin::Administration};
+use oauth_proxy::{OAuthError, OAuthProxy, SigningKeysError, StreamEnd, admin::Administration};
 use oidc_discovery::Discovery;
 use secrecy::SecretString;
 use token_verifier::{Guard, Principal, TokenVerifier, VerifyError};
@@ -103,6 +103,25 @@ impl OidcProxy {
     /// The canonical URL of the (first) resource.
     pub fn resource(&self) -> &str {
         self.proxy.resource()
+    }
+
+    /// Checks at start-up, before anything is served, that the signing keys are those of the
+    /// deployment that the storage belongs to. The first call notes them.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeysError::Foreign`] names the key that is missing.
+    pub async fn check_signing_keys(&self) -> Result<(), SigningKeysError> {
+        self.proxy.check_signing_keys().await
+    }
+
+    /// Notes that our signing keys are the right ones from now on. Everybody has to log in again.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningKeysError::Storage`] if it could not be noted.
+    pub async fn danger_replace_signing_keys(&self) -> Result<(), SigningKeysError> {
+        self.proxy.danger_replace_signing_keys().await
     }
 
     /// Whether the storage answers.

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "demo")]
 pub(crate) use self::demo::DemoOptions;
 pub(crate) use self::settings::SettingFlags;
+use crate::keys::Which;
 
 /// An OIDC proxy in front of an MCP server.
 ///
@@ -40,8 +41,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Config(ConfigCommand),
 
-    /// Make keys
-    #[command(subcommand)]
+    /// Make keys, and put one in the place of another
+    ///
+    /// These commands take the settings of `serve`, of which they need those about
+    /// keys and storage.
+    #[command(subcommand, verbatim_doc_comment)]
     Keys(KeysCommand),
 }
 
@@ -64,6 +68,53 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum KeysCommand {
     /// Make a storage key and a signing key, ready to paste
     Generate,
+
+    /// Show every key by its id: what it does, and since when
+    #[command(args_override_self = true, next_line_help = true)]
+    List(SettingFlags),
+
+    /// Add a new key that is understood and not used yet
+    ///
+    /// Keys that the server keeps are changed where they lie; what given keys must
+    /// become is printed.
+    #[command(args_override_self = true, next_line_help = true, verbatim_doc_comment)]
+    Rotate {
+        /// Which ring
+        ring: Which,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+
+    /// Use a key from now on, when every server has it
+    #[command(args_override_self = true, next_line_help = true)]
+    Promote {
+        /// Which ring
+        ring: Which,
+        /// Which key, by its id, if not the new one
+        id: Option<String>,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+
+    /// Remove a key that nothing needs any more
+    #[command(args_override_self = true, next_line_help = true)]
+    Retire {
+        /// Which ring
+        ring: Which,
+        /// Which key, by its id, if not the old one
+        id: Option<String>,
+        /// Even if something that it protects may still live
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+
+    /// Print the keys with which the backend verifies assertions
+    ///
+    /// One a line: the `kid`, and the key. The first one signs.
+    #[command(args_override_self = true, next_line_help = true, verbatim_doc_comment)]
+    AssertionKey(SettingFlags),
 }
 
 #[cfg(test)]

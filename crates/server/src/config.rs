@@ -7,6 +7,7 @@
 mod access;
 mod check;
 mod given;
+mod keys;
 mod operation;
 mod print;
 mod problem;
@@ -25,6 +26,7 @@ use secrecy::SecretString;
 pub(crate) use self::{
     access::Access,
     given::{Given, Sources},
+    keys::{KeyPlace, KeyPlaces},
     operation::{AdminListen, AuditLog, Operation},
     print::{effective, reference},
     problem::Problems,
@@ -62,6 +64,8 @@ pub(crate) struct Config {
     /// What signs and seals, if it was given.
     pub(crate) signing_keys: Option<KeyRing>,
     pub(crate) signing_algorithm: SigningAlgorithm,
+    /// Whether the signing keys may be others than before.
+    pub(crate) replace_signing_keys: bool,
     pub(crate) log_format: log::Format,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) operation: Operation,

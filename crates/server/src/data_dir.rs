@@ -15,6 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use crate::keys::Which;
+
 const LOCK_FILE: &str = "lock";
 const STATE_FILE: &str = "state.sqlite";
 const SIGNING_KEYS_FILE: &str = "signing-keys";
@@ -149,13 +151,59 @@ impl DataDir {
         }
         refuse_if_written_by_others(&path)?;
         warn_if_readable_by_others(&path);
-        let text = fs::read_to_string(&path)
-            .map(Zeroizing::new)
-            .with_context(|| format!("could not read {}", path.display()))?;
-        let lines = text.lines().map(str::trim);
-        let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let text = read_keys(&path)?;
+        // A note behind a key is for `oidc-proxy keys`.
+        let lines = text.lines().filter_map(|line| line.split('#').next()).map(str::trim);
+        let keys = lines.filter(|line| !line.is_empty());
         Ok((path, keys.map(SecretString::from).collect()))
     }
+}
+
+/// Where the keys of a database are kept.
+pub(crate) fn kept_keys(database: &Path, which: Which) -> PathBuf {
+    let name = match which {
+        Which::Signing => SIGNING_KEYS_FILE,
+        Which::Storage => STORAGE_KEYS_FILE,
+    };
+    let database_name = database.file_name().unwrap_or_default().to_string_lossy();
+    database.with_file_name(format!("{database_name}.{name}"))
+}
+
+/// What is in a file of keys.
+pub(crate) fn read_keys(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .with_context(|| format!("could not read {}", path.display()))
+}
+
+/// Keeps other commands from changing keys beside these, until it is dropped. A server that runs
+/// reads its keys at start-up only and need not be kept out.
+#[cfg(unix)]
+pub(crate) fn lock_keys(path: &Path) -> anyhow::Result<Option<File>> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let lock = File::open(directory)
+        .and_then(|directory| directory.lock().map(|()| directory))
+        .with_context(|| format!("could not lock {}", directory.display()))?;
+    Ok(Some(lock))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn lock_keys(_: &Path) -> anyhow::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Puts other keys in the place of a file of keys, in one step.
+pub(crate) fn replace_keys(path: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    refuse_if_written_by_others(directory)?;
+    let write = || {
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok::<(), io::Error>(())
+    };
+    write().with_context(|| format!("could not write {}", path.display()))
 }
 
 /// Makes a directory that only its owner can read, unless there is one.

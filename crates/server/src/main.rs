@@ -13,6 +13,7 @@ mod date;
 mod demo;
 mod identity;
 mod inspect;
+mod keys;
 mod listen;
 mod log;
 mod serve;
@@ -72,7 +73,22 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check(flags)) => inspect::check(&sources(flags)),
         Command::Config(ConfigCommand::Print(flags)) => inspect::print(&sources(flags)),
         Command::Config(ConfigCommand::Reference) => inspect::reference(),
-        Command::Keys(KeysCommand::Generate) => inspect::generate_keys(),
+        Command::Keys(command) => change_keys(command),
+    }
+}
+
+fn change_keys(command: KeysCommand) -> anyhow::Result<()> {
+    match command {
+        KeysCommand::Generate => inspect::generate_keys(),
+        KeysCommand::List(settings) => keys::list(&sources(settings)),
+        KeysCommand::Rotate { ring, settings } => keys::rotate(ring, &sources(settings)),
+        KeysCommand::Promote { ring, id, settings } => {
+            keys::promote(ring, id.as_deref(), &sources(settings))
+        }
+        KeysCommand::Retire { ring, id, force, settings } => {
+            keys::retire(ring, id.as_deref(), force, &sources(settings))
+        }
+        KeysCommand::AssertionKey(settings) => keys::assertion_key(&sources(settings)),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Memory, Metered, Sqlite};
 use metrics_exporter_prometheus::PrometheusHandle;
-use oidc_proxy::{OidcProxy, OidcProxyBuilder};
+use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningKeysError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     audit::{self, AuditFile},
     config::{
         AdminListen, Config, Listen, Storage,
-        setting::{ADMIN_LISTEN, LISTEN, Setting},
+        setting::{ADMIN_LISTEN, DANGER_REPLACE_SIGNING_KEYS, JWT_SIGNING_KEY, LISTEN, Setting},
     },
     data_dir::DataDir,
     listen::{self, Limits, Sockets},
@@ -51,6 +51,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
         stop: stop.clone(),
     }
     .assemble()?;
+    compare_signing_keys(&proxy, config.replace_signing_keys).await?;
     let limits = Limits {
         connections: config.operation.max_connections,
         drain: config.operation.drain,
@@ -154,6 +155,24 @@ impl Kept {
         };
         let storage = builder.storage(encrypted);
         Ok(Self { storage, signing_keys, database: Some(database), _data: Some(data) })
+    }
+}
+
+/// With other keys than before everybody would be logged out: better not to start.
+async fn compare_signing_keys(proxy: &OidcProxy, replace: bool) -> anyhow::Result<()> {
+    if replace {
+        proxy.danger_replace_signing_keys().await?;
+        tracing::warn!("the signing keys may be others than before; then everybody logs in again");
+        return Ok(());
+    }
+    match proxy.check_signing_keys().await {
+        Err(error @ SigningKeysError::Foreign { .. }) => Err(anyhow!(
+            "{error}; put back the file of signing keys, or give the same keys everywhere with {}; \
+             if they are lost, {} starts anew and logs everybody out",
+            JWT_SIGNING_KEY.own_name(),
+            DANGER_REPLACE_SIGNING_KEYS.own_name().flag(),
+        )),
+        other => Ok(other?),
     }
 }
 

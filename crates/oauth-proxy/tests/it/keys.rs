@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::StatusCode;
 use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
 use kv_storage::{KeyValue, Memory};
+use oauth_proxy::SigningKeysError;
 use serde_json::Value;
 
 use crate::support::{Deployment, TestClock, Tokens};
@@ -141,4 +142,85 @@ async fn a_change_of_algorithm_logs_nobody_out() {
     assert_eq!(header(&tokens.access)["alg"], "EdDSA");
     assert_eq!(old.call(&tokens.access).await.status, StatusCode::OK);
     Tokens::of(&old.refresh(&client, &tokens.refresh).await);
+}
+
+/// A process with these keys on the store; whether it may start.
+async fn start(store: &Arc<dyn KeyValue>, keys: &[u8]) -> Result<Deployment, SigningKeysError> {
+    let keys = ring(keys);
+    let deployment =
+        Deployment::on(Arc::clone(store), TestClock::wall(), |builder| builder.signing_keys(keys));
+    deployment.proxy.check_signing_keys().await.map(|()| deployment)
+}
+
+fn foreign(started: Result<Deployment, SigningKeysError>) -> String {
+    match started.map(|_| ()).unwrap_err() {
+        SigningKeysError::Foreign { current, found } => {
+            assert!(!found.is_empty());
+            current
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_the_key_that_signs_does_not_start() {
+    let store: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let id = |byte| key(byte).id().to_string();
+    start(&store, &[1]).await.unwrap();
+    start(&store, &[1]).await.unwrap();
+    // Foreign or new keys, one or many.
+    assert_eq!(foreign(start(&store, &[2]).await), id(1));
+    assert_eq!(foreign(start(&store, &[2, 3]).await), id(1));
+    // A rotation, replica after replica; the one of yesterday may come back in between.
+    start(&store, &[1, 2]).await.unwrap();
+    start(&store, &[1]).await.unwrap();
+    start(&store, &[2, 1]).await.unwrap();
+    start(&store, &[1, 2]).await.unwrap();
+    // After the promotion the first key is needed, and the old one no more.
+    assert_eq!(foreign(start(&store, &[1]).await), id(2));
+    start(&store, &[2]).await.unwrap();
+    // A promotion without a rotation before it: the others would not understand us.
+    assert_eq!(foreign(start(&store, &[3]).await), id(2));
+}
+
+#[tokio::test]
+async fn many_that_start_at_once_agree() {
+    let store: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    for ring in [[1, 2], [2, 1]] {
+        let starts = (0..16).map(|_| start(&store, &ring));
+        for started in futures_util::future::join_all(starts).await {
+            started.unwrap();
+        }
+    }
+    assert_eq!(foreign(start(&store, &[1]).await), key(2).id().to_string());
+}
+
+#[tokio::test]
+async fn lost_keys_can_be_given_up_by_name() {
+    let store: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let old = start(&store, &[1]).await.unwrap();
+    let client = old.register().await;
+    let tokens = old.login(&client).await;
+    foreign(start(&store, &[2]).await);
+    let keys = ring(&[2]);
+    let new =
+        Deployment::on(Arc::clone(&store), old.clock.clone(), |builder| builder.signing_keys(keys));
+    new.proxy.danger_replace_signing_keys().await.unwrap();
+    start(&store, &[2]).await.unwrap();
+    foreign(start(&store, &[1]).await);
+    // That is what it costs; the registration stays.
+    assert_eq!(new.call(&tokens.access).await.status, StatusCode::UNAUTHORIZED);
+    let answer = new.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+    new.login(&client).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_not_a_verdict_on_the_keys() {
+    let deployment = Deployment::new();
+    deployment.storage.fail("key_rings");
+    let error = deployment.proxy.check_signing_keys().await.unwrap_err();
+    assert!(matches!(error, SigningKeysError::Storage(_)), "{error}");
+    deployment.storage.heal();
+    deployment.proxy.check_signing_keys().await.unwrap();
 }

@@ -22,18 +22,18 @@ pub(super) use self::lifetimes::LIFETIMES;
 use self::reader::Reader;
 pub(super) use self::reader::items;
 use super::{
-    Config, Given, Listen, Problems, Storage,
+    Config, Given, KeyPlace, KeyPlaces, Listen, Problems, Storage,
     access::{self, Access},
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
         ASSERTION_LIFETIME, AUDIENCE, BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL,
-        DANGER_MEMORY_STORAGE, EXTRA_AUTHORIZE_PARAMS, IDENTITY, INTROSPECTION_CLIENT,
-        JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION, PROVIDER_REVOCATION,
-        PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE,
-        STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
+        DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS, EXTRA_AUTHORIZE_PARAMS, IDENTITY,
+        INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION,
+        PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM,
+        STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
-use crate::{cli::duration, identity::Ways, log};
+use crate::{cli::duration, data_dir, identity::Ways, keys::Which, log};
 
 /// Stands in for settings that are not on trial.
 const GOOD_CONFIG_URL: &str = "https://provider.example";
@@ -81,6 +81,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         Fernet::new(keys).map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
     });
     let signing_keys = reader.keys(&JWT_SIGNING_KEY, signing_keys);
+    let replace_signing_keys = reader.switch(&DANGER_REPLACE_SIGNING_KEYS) == Some(true);
     let signing_algorithm = reader.parsed(&SIGNING_ALGORITHM, str::parse::<SigningAlgorithm>);
     let log_format = match reader.parsed(&LOG_FORMAT, log::Format::parse) {
         Some(format) => format,
@@ -124,6 +125,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         storage_keys,
         signing_keys,
         signing_algorithm: signing_algorithm?,
+        replace_signing_keys,
         log_format,
         lifetimes,
         operation: operation?,
@@ -364,6 +366,28 @@ fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
     }
 }
 
+/// Where the keys are; the other settings do not matter.
+pub(super) fn key_places(given: &Given, problems: Problems) -> Result<KeyPlaces, Problems> {
+    let mut reader = Reader::new(given, problems);
+    let storage = storage(&mut reader);
+    let mut place = |setting, which| {
+        if let Some((name, is_file, text)) = reader.named_secret(setting) {
+            return KeyPlace::Given { name, is_file, text };
+        }
+        match &storage {
+            Some(Storage::Sqlite(path)) => KeyPlace::Kept(data_dir::kept_keys(path, which)),
+            _ => KeyPlace::Nowhere,
+        }
+    };
+    let places = KeyPlaces {
+        signing: place(&JWT_SIGNING_KEY, Which::Signing),
+        storage: place(&STORAGE_ENCRYPTION_KEY, Which::Storage),
+        lifetimes: lifetimes::read(&mut reader),
+    };
+    let problems = reader.into_problems();
+    if problems.is_empty() { Ok(places) } else { Err(problems) }
+}
+
 fn signing_keys(keys: &[SecretString]) -> Result<KeyRing, String> {
     let mut ring: Option<KeyRing> = None;
     for (index, key) in keys.iter().enumerate() {
@@ -418,11 +442,12 @@ fn is_loopback(url: &str) -> bool {
     }
 }
 
-/// A secret that is a list of keys: one a line or separated by commas, `#` begins a note.
+/// A secret that is a list of keys: one a line or separated by commas, `#` begins a note, which
+/// ends with the line.
 fn key_list(text: &SecretString) -> Vec<SecretString> {
     text.expose_secret()
         .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split('#').next())
         .flat_map(|line| line.split([' ', '\t', ',']))
         .filter(|key| !key.is_empty())
         .map(SecretString::from)

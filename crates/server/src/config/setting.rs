@@ -168,7 +168,7 @@ settings! {
     BACKEND = "backend", Backend, Text, "URL", Required,
         "the full URL of the MCP endpoint behind";
     IDENTITY = "identity", Backend, List, "WAY", Is("headers"),
-        "how the backend is told who asks: headers, assertion, provider-token, or none";
+        "what the backend is told: headers, assertion, provider-token or none";
     ASSERTION_LIFETIME = "assertion-lifetime", Backend, Text, "TIME", Is("1m"),
         "how long an assertion is good, a minute at most";
     STORAGE = "storage", Keeping, Text, "URL", Means("SQLite in the platform's data directory"),
@@ -196,6 +196,8 @@ settings! {
         "how long what is under way may take when the server stops";
     LOG_FORMAT = "log-format", Operation, Text, "FORMAT",
         Means("text on a terminal, else json"), "text or json";
+    DANGER_REPLACE_SIGNING_KEYS = "danger-replace-signing-keys", Operation, Switch, "true|false",
+        Is("false"), "start with other signing keys than before; logs everybody out";
     PRODUCTION = "production", Operation, Switch, "true|false",
         Means("true if the base URL is not on loopback"),
         "refuse what is good for trying out only";

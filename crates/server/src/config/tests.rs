@@ -531,6 +531,7 @@ fn what_counts_is_printed_with_its_source() {
     max_connections = "4096"  # default
     drain_time = "5s"  # default
     # log_format: text on a terminal, else json
+    danger_replace_signing_keys = false  # default
     production = false  # environment
     danger_memory_storage = false  # default
     "#);

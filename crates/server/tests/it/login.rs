@@ -7,9 +7,9 @@ use std::{
 };
 
 use axum::{Router, routing::any};
-use dev_idp::{ClientConfig, DevIdp};
+use dev_idp::{ClientConfig, DevIdp, Lifetimes};
 use http::HeaderMap;
-use tokio::{net::TcpListener, runtime::Runtime};
+use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
 use url::{Url, form_urlencoded};
 
 use crate::{
@@ -23,17 +23,22 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
 
 /// A provider and a backend; they end with it.
-struct Around {
-    _runtime: Runtime,
-    idp: String,
-    backend: String,
+pub(crate) struct Around {
+    runtime: Runtime,
+    provider: JoinHandle<std::io::Result<()>>,
+    pub(crate) idp: String,
+    pub(crate) backend: String,
 }
 
 impl Around {
     /// The provider knows the callback URL of a proxy on `port`, and its secret.
-    fn start(port: u16) -> Self {
+    pub(crate) fn start(port: u16) -> Self {
+        Self::with(port, Lifetimes::default())
+    }
+
+    pub(crate) fn with(port: u16, lifetimes: Lifetimes) -> Self {
         let runtime = Runtime::new().unwrap();
-        let (idp, backend) = runtime.block_on(async {
+        let (idp, backend, provider) = runtime.block_on(async {
             let idp_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let idp = format!("http://{}", idp_listener.local_addr().unwrap());
             let client = ClientConfig {
@@ -41,19 +46,27 @@ impl Around {
                 client_secret: Some("the-secret".to_owned()),
                 redirect_uris: vec![format!("http://127.0.0.1:{port}/auth/callback")],
             };
-            let provider = DevIdp::builder().issuer(&idp).client(client).build().unwrap();
-            tokio::spawn(async { axum::serve(idp_listener, provider.into_router()).await });
+            let builder = DevIdp::builder().issuer(&idp).client(client).lifetimes(lifetimes);
+            let provider = builder.build().unwrap().into_router();
+            let provider = tokio::spawn(async { axum::serve(idp_listener, provider).await });
 
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let backend = format!("http://{}/echo", listener.local_addr().unwrap());
             let echo = any(|headers: HeaderMap| async move { format!("{headers:?}") });
             tokio::spawn(async { axum::serve(listener, Router::new().route("/echo", echo)).await });
-            (idp, backend)
+            (idp, backend, provider)
         });
-        Self { _runtime: runtime, idp, backend }
+        Self { runtime, provider, idp, backend }
     }
 
-    fn arguments(&self, port: u16) -> Vec<String> {
+    /// From now on nobody answers there.
+    pub(crate) fn stop_provider(&mut self) {
+        self.provider.abort();
+        let ended = self.runtime.block_on(&mut self.provider);
+        assert!(ended.unwrap_err().is_cancelled());
+    }
+
+    pub(crate) fn arguments(&self, port: u16) -> Vec<String> {
         vec![
             format!("--base-url=http://127.0.0.1:{port}"),
             format!("--listen=127.0.0.1:{port}"),
@@ -65,14 +78,14 @@ impl Around {
     }
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub(crate) fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
         self.head
             .lines()
             .filter_map(|line| line.split_once(": "))
@@ -86,7 +99,7 @@ impl Answer {
     }
 }
 
-fn send(method: &str, url: &Url, headers: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) fn send(method: &str, url: &Url, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, url.port().unwrap())).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
@@ -184,7 +197,7 @@ fn authorize(base: &Url, user: &str, password: &str) -> (String, Result<Url, Ans
 }
 
 /// The access token of a full login.
-fn log_in(base: &Url, user: &str, password: &str) -> String {
+pub(crate) fn log_in(base: &Url, user: &str, password: &str) -> String {
     let (client_id, arrived) = authorize(base, user, password);
     let arrived = arrived.unwrap_or_else(|page| panic!("{}: {}", page.status, page.body));
     let query: BTreeMap<_, _> = arrived.query_pairs().into_owned().collect();

@@ -9,6 +9,8 @@ mod admin;
 mod demo;
 mod deploy;
 mod help;
+mod identity;
+mod keys;
 mod login;
 mod manual;
 mod process;

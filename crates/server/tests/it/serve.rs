@@ -118,6 +118,36 @@ fn other_storage_keys_stop_it_before_a_port_is_opened() {
 }
 
 #[test]
+fn other_signing_keys_stop_it_before_a_port_is_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let arguments = enough(port, directory.path());
+    assert_eq!(Serve::start(&arguments).stop().0, Some(0));
+
+    let file = directory.path().join("state.sqlite.signing-keys");
+    let kept = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    for _ in 0..2 {
+        let output = run(["serve".to_owned()].into_iter().chain(arguments.clone()));
+        assert_eq!(output.status.code(), Some(1));
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        for said in ["signs with the key ", "put back the file", "--danger-replace-signing-keys"] {
+            assert!(complaint.contains(said), "{said}: {complaint}");
+        }
+    }
+    drop(taken);
+    // Both ways out: the keys of before, or none of what they signed.
+    let new = fs::read(&file).unwrap();
+    fs::write(&file, &kept).unwrap();
+    assert_eq!(Serve::start(&arguments).stop().0, Some(0));
+    fs::write(&file, &new).unwrap();
+    let insisting = with(arguments.clone(), "--danger-replace-signing-keys");
+    assert_eq!(Serve::start(&insisting).stop().0, Some(0));
+    assert_eq!(Serve::start(&arguments).stop().0, Some(0));
+}
+
+#[test]
 fn a_taken_port_is_one_sentence() {
     let directory = tempfile::tempdir().unwrap();
     let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

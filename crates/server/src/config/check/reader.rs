@@ -138,6 +138,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same with the name that was used, and whether it is that of the file.
+    pub(super) fn named_secret(&mut self, setting: &Setting) -> Option<(Name, bool, SecretString)> {
+        let name = self.given.get(setting)?.name;
+        let secret = self.secret(setting)?;
+        Some((name, name != setting.own_name(), secret))
+    }
+
     /// A secret that is a list of keys.
     pub(super) fn keys<T>(
         &mut self,

@@ -12,7 +12,10 @@ use anyhow::bail;
 
 use crate::{
     process::Invocation,
-    set_up::Thing::{self, Crates, Postgres, Python, Redis},
+    set_up::Thing::{
+        self, Caddy, Chromium, Crates, Nginx, Node, NodeModules, Postgres, Python, Redis,
+        SystemdAnalyze,
+    },
 };
 
 /// One part: one line of the report.
@@ -75,6 +78,8 @@ const BUDGETS: &[(&str, Duration)] = &[
     ("storage", Duration::from_mins(3)),
     ("standalone", Duration::from_mins(1)),
     ("end-to-end", Duration::from_mins(4)),
+    ("deployment", Duration::from_mins(1)),
+    ("clients", Duration::from_mins(3)),
 ];
 
 /// Every part, in the order of running: after the set-up, what is quick and what most often fails
@@ -126,6 +131,18 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
         suite("storage", runner, &[Crates, Redis, Postgres, Python], test("--test storage")),
         part("standalone", Work::Standalone),
         suite("end-to-end", runner, &[Crates], test("--test end_to_end")),
+        suite(
+            "deployment",
+            runner,
+            &[Crates, Nginx, Caddy, SystemdAnalyze],
+            test("--test deployment"),
+        ),
+        suite(
+            "clients",
+            runner,
+            &[Crates, Chromium, Node, NodeModules, Python],
+            test("--test clients"),
+        ),
     ]
 }
 
@@ -217,7 +234,7 @@ mod tests {
             wanted(&parts, &chosen, &strings(only))
         };
         assert_eq!(brought(&["tests"], &[]), [Crates].into());
-        assert_eq!(brought(&["storage"], &[]), [Crates, Redis, Postgres].into());
+        assert_eq!(brought(&["storage"], &[]), [Crates, Redis, Postgres, Python].into());
         assert!(!brought(&[], &["storage"]).contains(&Postgres));
         assert_eq!(brought(&["set-up"], &[]).len(), Thing::ALL.len());
     }

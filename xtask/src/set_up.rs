@@ -39,6 +39,8 @@ pub(crate) enum Thing {
     Chromium,
     Nginx,
     Caddy,
+    /// What reads units of systemd.
+    SystemdAnalyze,
     /// Node.js, as new as some clients need it.
     Node,
     /// The npm packages of `tests/clients`.
@@ -55,6 +57,7 @@ impl Thing {
         Self::Chromium,
         Self::Nginx,
         Self::Caddy,
+        Self::SystemdAnalyze,
         Self::Node,
         Self::NodeModules,
         Self::Python,
@@ -68,6 +71,7 @@ impl Thing {
             Self::Chromium => "chromium",
             Self::Nginx => "nginx",
             Self::Caddy => "caddy",
+            Self::SystemdAnalyze => "systemd-analyze",
             Self::Node => "Node.js",
             Self::NodeModules => "npm packages",
             Self::Python => "Python packages",
@@ -209,6 +213,7 @@ fn bring(machine: &Machine, apt: &mut Apt<'_>, thing: Thing) -> anyhow::Result<B
         Thing::Chromium => program::bring(machine, apt, &program::CHROMIUM),
         Thing::Nginx => program::bring(machine, apt, &program::NGINX),
         Thing::Caddy => program::bring(machine, apt, &program::CADDY),
+        Thing::SystemdAnalyze => program::bring(machine, apt, &program::SYSTEMD_ANALYZE),
         Thing::Node => node::bring(machine, apt),
         Thing::NodeModules => node::modules(machine, apt),
         Thing::Python => python::bring(machine, apt),

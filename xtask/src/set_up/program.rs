@@ -77,6 +77,16 @@ pub(super) const CADDY: Program = Program {
     directory: false,
 };
 
+pub(super) const SYSTEMD_ANALYZE: Program = Program {
+    name: "systemd-analyze",
+    beside: &[],
+    package: "systemd",
+    service: None,
+    version: "--version",
+    variable: "TEST_SYSTEMD_ANALYZE",
+    directory: false,
+};
+
 /// Uses the program that is there, else brings its package.
 pub(super) fn bring(
     machine: &Machine,
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn everything_of_debian_has_its_own_variable() {
-        let programs = [&REDIS, &POSTGRES, &CHROMIUM, &NGINX, &CADDY];
+        let programs = [&REDIS, &POSTGRES, &CHROMIUM, &NGINX, &CADDY, &SYSTEMD_ANALYZE];
         let variables = programs.map(|program| program.variable);
         let different: std::collections::BTreeSet<&&str> = variables.iter().collect();
         assert_eq!(different.len(), variables.len());

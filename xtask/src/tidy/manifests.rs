@@ -3,7 +3,7 @@
 use super::{Violation, metadata::Member, repository::TextFile};
 
 /// The integration binary of a crate, and those that have a part of their own.
-const BINARIES: &[&str] = &["it", "end_to_end", "clients", "replicas", "storage"];
+const BINARIES: &[&str] = &["it", "end_to_end", "clients", "deployment", "replicas", "storage"];
 
 /// A crate has one integration binary, under the name that `cargo xtask integration` selects.
 ///

@@ -37,6 +37,8 @@ pub use crate::encrypted::Fernet;
 pub use crate::memory::{Memory, MemoryBuilder};
 #[cfg(feature = "metrics")]
 pub use crate::metered::Metered;
+#[cfg(any(feature = "metrics", feature = "testing"))]
+pub use crate::operation::Operation;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::Postgres;
 #[cfg(feature = "redis")]

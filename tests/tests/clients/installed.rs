@@ -19,6 +19,11 @@ pub(crate) fn python() -> anyhow::Result<PathBuf> {
     find("TEST_PYTHON", "Python with what tests/clients/requirements.lock names")
 }
 
+/// Chromium.
+pub(crate) fn chromium() -> anyhow::Result<PathBuf> {
+    find("TEST_CHROMIUM", "Chromium")
+}
+
 fn find(variable: &str, what: &str) -> anyhow::Result<PathBuf> {
     let path = env::var_os(variable).with_context(|| {
         format!(

@@ -1,5 +1,6 @@
 //! Real clients and real providers, with the built binary between them.
 
+mod browser;
 mod driver;
 mod front;
 mod installed;

@@ -20,7 +20,7 @@ pub(crate) enum Kind {
     Modern,
     /// npm `@modelcontextprotocol/sdk`.
     Legacy,
-    /// PyPI `mcp`.
+    /// The Python package `mcp`.
     Python,
     /// npm `mcp-remote`.
     Remote,
@@ -34,7 +34,7 @@ pub(crate) struct Driver {
 
 enum Client {
     Rmcp(Box<Rmcp>),
-    Script(Script),
+    Script(Box<Script>),
 }
 
 /// Who sits at the browser, a fresh one for every login.
@@ -82,7 +82,7 @@ impl Driver {
             Kind::Remote => Some("remote.mjs"),
         };
         let client = match script {
-            Some(name) => Client::Script(Script::start(name, &[])?),
+            Some(name) => Client::Script(Box::new(Script::start(name, &[])?)),
             None => Client::Rmcp(Box::default()),
         };
         Ok(Self { client, person: Person { intent, logins: 0 } })

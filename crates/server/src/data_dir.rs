@@ -64,7 +64,10 @@ impl DataDir {
 
     /// The directory of a database. What is kept in it is named after the database, so that several
     /// can have one directory.
+    ///
+    /// That is where the file really lies: whoever comes by a symbolic link finds the same lock.
     pub(crate) fn beside(database: &Path) -> anyhow::Result<Self> {
+        let database = real_path(database)?;
         let (Some(directory), Some(name)) = (database.parent(), database.file_name()) else {
             bail!("{} is not the name of a file", database.display());
         };
@@ -165,6 +168,8 @@ pub(crate) fn kept_keys(database: &Path, which: Which) -> PathBuf {
         Which::Signing => SIGNING_KEYS_FILE,
         Which::Storage => STORAGE_KEYS_FILE,
     };
+    // Beside the file itself, as when it is served.
+    let database = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
     let database_name = database.file_name().unwrap_or_default().to_string_lossy();
     database.with_file_name(format!("{database_name}.{name}"))
 }
@@ -204,6 +209,21 @@ pub(crate) fn replace_keys(path: &Path, text: &[u8]) -> anyhow::Result<()> {
         Ok::<(), io::Error>(())
     };
     write().with_context(|| format!("could not write {}", path.display()))
+}
+
+/// The one name of a database, if there is one already.
+fn real_path(database: &Path) -> anyhow::Result<PathBuf> {
+    match fs::canonicalize(database) {
+        Ok(path) => {
+            refuse_if_hard_linked(&path)?;
+            Ok(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !database.is_symlink() => {
+            Ok(database.to_owned())
+        }
+        Err(error) => Err(error)
+            .with_context(|| format!("could not find what {} leads to", database.display())),
+    }
 }
 
 /// Makes a directory that only its owner can read, unless there is one.
@@ -267,6 +287,28 @@ fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     options
+}
+
+/// A lock that goes by the name does not hold for a file that has another one as well.
+#[cfg(unix)]
+fn refuse_if_hard_linked(database: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+
+    let metadata = fs::metadata(database)
+        .with_context(|| format!("could not look at {}", database.display()))?;
+    if metadata.is_file() && metadata.nlink() > 1 {
+        bail!(
+            "{} has {} names (hard links), of which only one can be used; remove the others",
+            database.display(),
+            metadata.nlink()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn refuse_if_hard_linked(_: &Path) -> anyhow::Result<()> {
+    Ok(())
 }
 
 /// A key that others could have put there is not ours.

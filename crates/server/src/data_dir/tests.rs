@@ -127,3 +127,34 @@ fn databases_of_one_directory_have_keys_of_their_own() {
     let again = DataDir::beside(&parent.path().join("one.sqlite")).unwrap_err();
     assert!(again.to_string().ends_with("is in use by another oidc-proxy"), "{again}");
 }
+
+#[cfg(unix)]
+#[test]
+fn another_name_does_not_get_around_the_lock() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("state.db");
+    let elsewhere = parent.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let link = elsewhere.join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let dangling = DataDir::beside(&link).unwrap_err();
+    assert!(dangling.to_string().contains("leads to"), "{dangling}");
+
+    let first = DataDir::beside(&path).unwrap();
+    let made = ids(&first.signing_keys().unwrap());
+    first.state_file().unwrap();
+    let second = DataDir::beside(&link).unwrap_err();
+    assert!(second.to_string().contains("is in use by another"), "{second}");
+    drop(first);
+    let linked = DataDir::beside(&link).unwrap();
+    assert_eq!(ids(&linked.signing_keys().unwrap()), made);
+    assert_eq!(linked.state_file().unwrap(), fs::canonicalize(&path).unwrap());
+    drop(linked);
+
+    let twin = parent.path().join("twin.db");
+    fs::hard_link(&path, &twin).unwrap();
+    for name in [&path, &twin, &link] {
+        let refused = DataDir::beside(name).unwrap_err();
+        assert!(refused.to_string().contains("2 names (hard links)"), "{refused}");
+    }
+}

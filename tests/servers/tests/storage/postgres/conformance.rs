@@ -7,9 +7,10 @@ use test_servers::Postgres as Server;
 
 use super::schema;
 
+/// A store in a schema of its own; few connections each, for many share a server.
 async fn store() -> (Postgres, Arc<Server>) {
     let (server, url) = schema();
-    (Postgres::open(&url).await.unwrap(), server)
+    (Postgres::open(&format!("{url}&connections=4")).await.unwrap(), server)
 }
 
 async fn encrypted(cipher: impl Cipher) -> Fixture {
@@ -17,13 +18,15 @@ async fn encrypted(cipher: impl Cipher) -> Fixture {
     Fixture::new(Encrypted::new(store, cipher, "https://issuer.example")).with_guard(server)
 }
 
-conformance!(plain, async || {
+conformance!(together plain, async || {
     let (store, server) = store().await;
     Fixture::new(store).with_guard(server)
 });
 
-conformance!(fernet, async || { encrypted(Fernet::new(&[Fernet::generate_key()]).unwrap()).await });
+conformance!(together fernet, async || {
+    encrypted(Fernet::new(&[Fernet::generate_key()]).unwrap()).await
+});
 
-conformance!(aes_gcm, async || {
+conformance!(together aes_gcm, async || {
     encrypted(Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap()).await
 });

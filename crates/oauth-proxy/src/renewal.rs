@@ -74,9 +74,18 @@ impl Work {
         grant.refreshing = Some(self.lease.clone());
         let ttl = grant.ttl(now, &self.app.config.lifetimes);
         let store = &self.app.store;
-        let written = store.compare_and_swap(&grant.id, stored.version, grant, ttl).await?;
-        let Some(version) = written else { return Ok(Renewal::Conflict) };
-        stored.version = version;
+        match store.compare_and_swap(&grant.id, stored.version, grant, ttl).await {
+            Ok(Some(version)) => stored.version = version,
+            Ok(None) => return Ok(Renewal::Conflict),
+            // If it is ours after all, nobody else would work under it until it ends.
+            Err(error) if error.is_outcome_unknown() => {
+                match store.get::<Grant>(&grant.id).await? {
+                    Some(fresh) if self.holds(&fresh.record) => stored = fresh,
+                    _ => return Ok(Renewal::Conflict),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
         self.run(stored).await
     }
 

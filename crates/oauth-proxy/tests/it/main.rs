@@ -14,6 +14,7 @@ mod manage;
 mod metadata;
 mod model;
 mod outage;
+mod outages;
 mod outbox;
 mod proof;
 mod provider_token;

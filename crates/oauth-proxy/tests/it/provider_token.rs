@@ -72,7 +72,7 @@ async fn it_is_renewed_in_time_and_our_refresh_token_stays() {
     assert_eq!(first, "provider-access-0");
     assert_eq!(session.refreshes(), 0);
     // Half a minute before its end the request waits for a new one.
-    session.deployment.clock.advance(LIFE - Duration::from_secs(30));
+    session.deployment.clock.advance(LIFE.saturating_sub(Duration::from_secs(30)));
     assert_eq!(Session::text(session.token().await), "provider-access-1");
     assert_eq!(Session::text(session.token().await), "provider-access-1");
     assert_eq!(session.refreshes(), 1);
@@ -86,7 +86,7 @@ async fn before_that_it_is_renewed_off_the_request_path() {
     let session = Session::new().await;
     // The provider holds its answer back; the request does not wait for it.
     session.deployment.provider.refresh_gate.forget_permits(usize::MAX >> 3);
-    session.deployment.clock.advance(LIFE - Duration::from_secs(45));
+    session.deployment.clock.advance(LIFE.saturating_sub(Duration::from_secs(45)));
     for _ in 0..3 {
         assert_eq!(Session::text(session.token().await), "provider-access-0");
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -119,7 +119,7 @@ async fn a_token_that_ended_is_never_handed_out() {
     let session = Session::new().await;
     session.deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
     // Still good for a second: the outage harms nobody yet.
-    session.deployment.clock.advance(LIFE - Duration::from_secs(1));
+    session.deployment.clock.advance(LIFE.saturating_sub(Duration::from_secs(1)));
     assert_eq!(Session::text(session.token().await), "provider-access-0");
     session.deployment.clock.advance(Duration::from_secs(1));
     // Within the tolerance, where our own tokens still go on.
@@ -147,7 +147,7 @@ async fn a_session_that_the_provider_ended_is_over() {
 #[tokio::test]
 async fn what_cannot_be_renewed_ends_with_the_login() {
     let session = Session::with(false).await;
-    session.deployment.clock.advance(LIFE - Duration::from_secs(1));
+    session.deployment.clock.advance(LIFE.saturating_sub(Duration::from_secs(1)));
     assert_eq!(Session::text(session.token().await), "provider-access-0");
     session.deployment.clock.advance(Duration::from_secs(1));
     assert!(matches!(session.token().await, Err(VerifyError::Invalid(_))));

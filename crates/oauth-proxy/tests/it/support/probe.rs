@@ -36,6 +36,8 @@ struct Shared {
     fuse: Mutex<Option<(usize, bool)>>,
     died: Notify,
     dawdles: AtomicBool,
+    /// How many operations still work, and what becomes of the one after them.
+    fault_at: Mutex<Option<(usize, Fault)>>,
     /// Collection and what goes wrong there, once or for ever.
     fault: Mutex<Option<(&'static str, Fault, bool)>>,
 }
@@ -104,6 +106,32 @@ impl Probe {
         *self.shared.fault.lock().unwrap() = Some((collection, fault, false));
     }
 
+    /// After so many operations that work, one goes wrong; a read then fails in either case.
+    pub(crate) fn fail_at(&self, after: usize, fault: Fault) {
+        *self.shared.fault_at.lock().unwrap() = Some((after, fault));
+    }
+
+    /// Whether the operation that is to go wrong is still to come.
+    pub(crate) fn is_to_fail(&self) -> bool {
+        self.shared.fault_at.lock().unwrap().is_some()
+    }
+
+    fn counted_fault(&self) -> Option<Fault> {
+        let mut planned = self.shared.fault_at.lock().unwrap();
+        match &mut *planned {
+            Some((0, fault)) => {
+                let fault = *fault;
+                *planned = None;
+                Some(fault)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+
     /// Every operation on the collection fails from now on.
     pub(crate) fn fail(&self, collection: &'static str) {
         *self.shared.fault.lock().unwrap() = Some((collection, Fault::Down, true));
@@ -111,6 +139,7 @@ impl Probe {
 
     pub(crate) fn heal(&self) {
         *self.shared.fault.lock().unwrap() = None;
+        *self.shared.fault_at.lock().unwrap() = None;
     }
 
     /// All keys of a collection.
@@ -133,6 +162,9 @@ impl Probe {
 
     fn read(&self, collection: &str) -> Result<()> {
         self.count(collection);
+        if self.counted_fault().is_some() {
+            return Err(down());
+        }
         match self.take_fault(collection, |fault| fault == Fault::Down) {
             Some(_) => Err(down()),
             None => Ok(()),
@@ -151,7 +183,7 @@ impl Probe {
 
     fn change(&self, collection: &str, fits: impl Fn(Fault) -> bool) -> Result<bool> {
         self.count(collection);
-        match self.take_fault(collection, fits) {
+        match self.counted_fault().or_else(|| self.take_fault(collection, fits)) {
             Some(Fault::Down | Fault::NotRemoved) => Err(down()),
             Some(Fault::AnswerLost) => Ok(true),
             None => Ok(false),

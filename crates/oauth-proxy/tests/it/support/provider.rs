@@ -109,7 +109,8 @@ impl FakeProvider {
                 .then(|| SecretString::from(format!("provider-refresh-{number}"))),
             id_token: None,
             expires_in: plan.expires_in,
-            scope: None,
+            // Never what a client was granted: nobody may get it from here.
+            scope: Some("openid admin everything".to_owned()),
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) use self::{
     operation::{AdminListen, AuditLog, Operation},
     print::{effective, reference},
     problem::Problems,
-    storage::{Storage, StorageFacts},
+    storage::{Shared, Storage, StorageFacts},
 };
 use crate::{identity::Ways, log};
 

@@ -15,7 +15,7 @@ use crate::{
     assemble::{Assembly, Parts},
     audit::{self, AuditFile},
     config::{
-        AdminListen, Config, Listen, Storage,
+        AdminListen, Config, Listen, Shared, Storage,
         setting::{ADMIN_LISTEN, DANGER_REPLACE_SIGNING_KEYS, JWT_SIGNING_KEY, LISTEN, Setting},
     },
     data_dir::DataDir,
@@ -128,6 +128,10 @@ impl Kept {
         if let Some(audit) = &audit {
             builder = builder.audit(Arc::clone(audit) as _);
         }
+        if let Storage::Shared(shared) = &config.storage {
+            let shared = shared.clone();
+            return Self::shared(config, &shared, builder, audit).await;
+        }
         let Storage::Sqlite(path) = &config.storage else {
             let signing_keys = match config.signing_keys.take() {
                 Some(keys) => keys,
@@ -173,6 +177,25 @@ async fn compare_signing_keys(proxy: &OidcProxy, replace: bool) -> anyhow::Resul
             DANGER_REPLACE_SIGNING_KEYS.own_name().flag(),
         )),
         other => Ok(other?),
+    }
+}
+
+impl Kept {
+    /// State that other processes keep in the same place, with the same keys.
+    async fn shared(
+        config: &mut Config,
+        shared: &Shared,
+        builder: OidcProxyBuilder,
+        audit: Option<Arc<AuditFile>>,
+    ) -> anyhow::Result<Self> {
+        let cipher = config.storage_keys.take().context("no storage key was given")?;
+        let signing_keys = config.signing_keys.take().context("no signing key was given")?;
+        let database =
+            kv_storage::open(shared.url()).await.context("could not open the storage")?;
+        let place = config.storage.to_string();
+        let encrypted = state::encrypted(database, cipher, &config.base_url, &place).await?;
+        let storage = builder.storage(state::audited(encrypted, audit));
+        Ok(Self { storage, signing_keys, database: None, _data: None })
     }
 }
 

@@ -83,6 +83,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let signing_keys = reader.keys(&JWT_SIGNING_KEY, signing_keys);
     let replace_signing_keys = reader.switch(&DANGER_REPLACE_SIGNING_KEYS) == Some(true);
     let signing_algorithm = reader.parsed(&SIGNING_ALGORITHM, str::parse::<SigningAlgorithm>);
+    shared_keys(reader, storage.as_ref());
     let log_format = match reader.parsed(&LOG_FORMAT, log::Format::parse) {
         Some(format) => format,
         None => log::Format::by_terminal(),
@@ -386,6 +387,22 @@ pub(super) fn key_places(given: &Given, problems: Problems) -> Result<KeyPlaces,
     };
     let problems = reader.into_problems();
     if problems.is_empty() { Ok(places) } else { Err(problems) }
+}
+
+/// Every process that shares a storage must have the same keys, so none can make its own (D8).
+fn shared_keys(reader: &mut Reader<'_>, storage: Option<&Storage>) {
+    if !matches!(storage, Some(Storage::Shared(_))) || !reader.is_complete() {
+        return;
+    }
+    for setting in [&STORAGE_ENCRYPTION_KEY, &JWT_SIGNING_KEY] {
+        if !reader.is_given(setting) {
+            reader.wrong(
+                setting,
+                "with storage that several processes share it must be given, the same to each of \
+                 them; `oidc-proxy keys generate` makes one",
+            );
+        }
+    }
 }
 
 fn signing_keys(keys: &[SecretString]) -> Result<KeyRing, String> {

@@ -172,7 +172,7 @@ settings! {
     ASSERTION_LIFETIME = "assertion-lifetime", Backend, Text, "TIME", Is("1m"),
         "how long an assertion is good, a minute at most";
     STORAGE = "storage", Keeping, Text, "URL", Means("SQLite in the platform's data directory"),
-        "sqlite:///path or memory:";
+        "sqlite:///path, postgres://..., redis://... or memory:";
     STORAGE_ENCRYPTION_KEY = "storage-encryption-key", Keeping,
         Secret { file: "storage-encryption-key-file" }, "KEYS",
         Means("made once and kept beside the database"),

@@ -3,11 +3,20 @@
 use std::{fmt, path::PathBuf};
 
 use etcetera::BaseStrategy;
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// Our directory in the platform's data directory, and the database in it.
 const DIRECTORY: &str = "oidc-proxy";
 const DATABASE: &str = "state.sqlite";
+
+/// What can be given.
+const KINDS: &str = "it is sqlite:///path, postgres://..., redis://... (or rediss, each also with \
+     +sentinel or +cluster) or memory:";
+
+/// How far "once" reaches where a replica may take over.
+const WITH_REPLICAS: &str =
+    "an acknowledged write is kept if a replica that wait_replicas counted takes over";
 
 /// The storage that was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +25,51 @@ pub(crate) enum Storage {
     Memory,
     /// A database file.
     Sqlite(PathBuf),
+    /// A server that several processes may share.
+    Shared(Shared),
 }
+
+/// A server that keeps the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// How the servers are arranged.
+    kind: &'static str,
+    /// How far "once" reaches with them (D2).
+    once: &'static str,
+    /// May hold a password.
+    url: SecretString,
+}
+
+impl Shared {
+    /// For kv-storage, which understands the rest of it.
+    pub(crate) fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+
+    /// `None` for other schemes.
+    fn parse(scheme: &str, text: &str) -> Option<Self> {
+        let (kind, once) = match scheme {
+            "redis" | "rediss" => {
+                ("redis", "every acknowledged write is kept, as far as its append-only file is")
+            }
+            "redis+sentinel" | "rediss+sentinel" => ("redis sentinel", WITH_REPLICAS),
+            "redis+cluster" | "rediss+cluster" => ("redis cluster", WITH_REPLICAS),
+            "postgres" | "postgresql" => {
+                ("postgres", "every acknowledged write is kept, a crash included")
+            }
+            _ => return None,
+        };
+        Some(Self { kind, once, url: text.into() })
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Self) -> bool {
+        self.url() == other.url()
+    }
+}
+
+impl Eq for Shared {}
 
 /// What there is to know of a storage besides whether it answers.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +83,7 @@ impl Storage {
     /// For `/readyz`.
     pub(crate) fn facts(&self) -> StorageFacts {
         match self {
+            Self::Shared(Shared { kind, once, .. }) => StorageFacts { kind, once },
             Self::Memory => StorageFacts { kind: "memory", once: "while this process lives" },
             Self::Sqlite(_) => StorageFacts {
                 kind: "sqlite",
@@ -49,12 +103,11 @@ impl Storage {
                  sqlite:///var/lib/oidc-proxy/state.sqlite"
                     .to_owned()
             }),
-            Some(other @ ("redis" | "rediss" | "postgres" | "postgresql" | "disk" | "file")) => {
-                Err(format!(
-                    "this version has no {other}: storage; it has sqlite:///path and memory:"
-                ))
+            Some(other @ ("disk" | "file")) => Err(format!("there is no {other}: here; {KINDS}")),
+            Some(scheme) if text.len() > scheme.len() + "://".len() => {
+                Shared::parse(scheme, text).map(Self::Shared).ok_or_else(|| KINDS.to_owned())
             }
-            _ => Err("it is neither sqlite:///path nor memory:".to_owned()),
+            _ => Err(KINDS.to_owned()),
         }
     }
 
@@ -82,6 +135,7 @@ impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
+            Self::Shared(shared) => write!(f, "{}, shared by several processes", shared.kind),
             Self::Sqlite(path) => match Url::from_file_path(path) {
                 Ok(url) => write!(f, "sqlite://{}", url.path()),
                 Err(()) => write!(f, "SQLite in {}", path.display()),
@@ -109,9 +163,24 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_lacks_is_said_without_the_password() {
-        let why = Storage::parse("redis://:hunter2@db/0").unwrap_err();
-        assert_eq!(why, "this version has no redis: storage; it has sqlite:///path and memory:");
+    fn shared_storage_is_known_by_its_scheme() {
+        for (text, kind) in [
+            ("redis://:hunter2@db/0", "redis"),
+            ("REDISS+Sentinel://:hunter2@a,b/main", "redis sentinel"),
+            ("redis+cluster://:hunter2@a,b", "redis cluster"),
+            ("postgresql://me:hunter2@db/app", "postgres"),
+        ] {
+            let storage = Storage::parse(text).unwrap();
+            assert_eq!(storage.facts().kind, kind);
+            let Storage::Shared(shared) = &storage else { panic!("{storage:?}") };
+            assert_eq!(shared.url(), text);
+            let shown = format!("{storage} {storage:?}");
+            assert!(shown.contains(kind) && !shown.contains("hunter2"), "{shown}");
+        }
+        for text in ["redis:", "postgres://", "mysql://:hunter2@db", "disk:///hunter2"] {
+            let why = Storage::parse(text).unwrap_err();
+            assert!(why.contains("redis://...") && !why.contains("hunter2"), "{why}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use insta::assert_snapshot;
+use jwt_issuer::MasterKey;
 use secrecy::ExposeSecret;
 
 use super::{
@@ -293,8 +294,8 @@ fn wrong_rules_about_who_may_log_in() {
 #[test]
 fn wrong_storage_and_keys() {
     assert_snapshot!(complaints(&[
-        ("storage", "redis://:hush@db/0"),
-        ("storage", "postgres://me:hush@db/0"),
+        ("storage", "mysql://:hush@db/0"),
+        ("storage", "disk:///hush"),
         ("storage", "sqlite://state.sqlite"),
         ("storage", "state.sqlite"),
         ("storage-encryption-key", "hush"),
@@ -302,10 +303,10 @@ fn wrong_storage_and_keys() {
         ("jwt-signing-key", "aHVzaA"),
         ("jwt-signing-key", ","),
     ]), @r#"
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): this version has no redis: storage; it has sqlite:///path and memory:
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): this version has no postgres: storage; it has sqlite:///path and memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): there is no disk: here; it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
     error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): a database is named by its absolute path and nothing more, as in sqlite:///var/lib/oidc-proxy/state.sqlite
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is neither sqlite:///path nor memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
     error: --storage-encryption-key (environment OIDC_PROXY_STORAGE_ENCRYPTION_KEY, TOML storage_encryption_key): storage key 1 is not 32 bytes in url-safe base64; `oidc-proxy keys generate` makes one
     error: --jwt-signing-key (environment OIDC_PROXY_JWT_SIGNING_KEY, TOML jwt_signing_key): key 1: a master key needs at least 32 bytes, this one has 3; `oidc-proxy keys generate` makes one
     error: --jwt-signing-key (environment OIDC_PROXY_JWT_SIGNING_KEY, TOML jwt_signing_key): key 1: a master key needs at least 32 bytes, this one has 4; `oidc-proxy keys generate` makes one
@@ -442,7 +443,7 @@ fn a_listener_beyond_this_machine_is_noticed() {
 
 #[test]
 fn keys_are_taken_newest_first() {
-    let (new, old) = (jwt_issuer::MasterKey::generate(), jwt_issuer::MasterKey::generate());
+    let (new, old) = (MasterKey::generate(), MasterKey::generate());
     let text = format!(
         "# newest first\n{}\n{}\n",
         new.to_base64url().expose_secret(),
@@ -467,6 +468,24 @@ fn a_secret_is_shown_nowhere() {
     let shown = format!("{sources:?} {config:?} {printed}");
     assert!(!shown.contains("hush") && !shown.contains(key.expose_secret()), "{shown}");
     assert!(printed.contains("# client_secret: redacted  # flag\n"), "{printed}");
+}
+
+/// Of several processes none may make keys that the others do not have.
+#[test]
+fn shared_storage_needs_given_keys() {
+    assert_snapshot!(complaints(&[("storage", "redis+sentinel://:hush@a,b/main")]), @r"
+    error: --storage-encryption-key (environment OIDC_PROXY_STORAGE_ENCRYPTION_KEY, TOML storage_encryption_key): with storage that several processes share it must be given, the same to each of them; `oidc-proxy keys generate` makes one
+    error: --jwt-signing-key (environment OIDC_PROXY_JWT_SIGNING_KEY, TOML jwt_signing_key): with storage that several processes share it must be given, the same to each of them; `oidc-proxy keys generate` makes one
+    ");
+    let (storage, signing) = (Fernet::generate_key(), MasterKey::generate().to_base64url());
+    let config = load(&[
+        ("storage", "postgres://me:hush@db/app"),
+        ("storage-encryption-key", storage.expose_secret()),
+        ("jwt-signing-key", signing.expose_secret()),
+    ])
+    .unwrap();
+    assert!(matches!(config.storage, Storage::Shared(_)));
+    assert!(!format!("{config:?}").contains("hush"));
 }
 
 #[test]

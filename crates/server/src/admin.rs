@@ -4,7 +4,9 @@
 
 mod guard;
 mod ready;
+mod sessions;
 mod telemetry;
+mod token;
 
 use std::sync::Arc;
 
@@ -17,11 +19,13 @@ use axum::{
 };
 use http::{HeaderValue, header};
 use metrics_exporter_prometheus::PrometheusHandle;
+use oidc_proxy::admin::Administration;
 
 pub(crate) use self::{
     guard::AllowedHosts,
     ready::{Parts as ReadyParts, Readiness},
     telemetry::Telemetry,
+    token::AdminToken,
 };
 
 /// What Prometheus asks for.
@@ -33,12 +37,15 @@ pub(crate) fn router(
     hosts: AllowedHosts,
     readiness: Arc<Readiness>,
     metrics: PrometheusHandle,
+    administration: Option<(Administration, AdminToken)>,
 ) -> Router {
+    let administration = administration.map(|(all, token)| sessions::router(all, token));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(readiness)
         .merge(Router::new().route("/metrics", get(exposition)).with_state(metrics))
+        .merge(administration.unwrap_or_default())
         .layer(from_fn_with_state(Arc::new(hosts), guard::layer))
 }
 

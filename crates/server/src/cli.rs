@@ -3,13 +3,17 @@
 #[cfg(feature = "demo")]
 mod demo;
 pub(crate) mod duration;
+mod operator;
 mod settings;
 
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "demo")]
 pub(crate) use self::demo::DemoOptions;
-pub(crate) use self::settings::SettingFlags;
+pub(crate) use self::{
+    operator::{ClientsCommand, Paging, Place, SessionsCommand, Whose},
+    settings::SettingFlags,
+};
 use crate::keys::Which;
 
 /// An OIDC proxy in front of an MCP server.
@@ -40,6 +44,14 @@ pub(crate) enum Command {
     /// Look at the settings without serving
     #[command(subcommand)]
     Config(ConfigCommand),
+
+    /// See who is logged in, and end it
+    #[command(subcommand)]
+    Sessions(SessionsCommand),
+
+    /// See which clients are registered, and delete them
+    #[command(subcommand)]
+    Clients(ClientsCommand),
 
     /// Make keys, and put one in the place of another
     ///

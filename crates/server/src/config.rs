@@ -27,7 +27,7 @@ pub(crate) use self::{
     access::Access,
     given::{Given, Sources},
     keys::{KeyPlace, KeyPlaces},
-    operation::{AdminListen, AuditLog, Operation},
+    operation::{AdminListen, AdminPlace, AuditLog, Operation, TokenFile},
     print::{effective, reference},
     problem::Problems,
     storage::{Shared, Storage, StorageFacts},
@@ -105,6 +105,18 @@ impl Config {
     /// As [`Config::load`], for what was collected before with these `problems`.
     pub(crate) fn check(given: &Given, problems: Problems) -> Result<Self, Problems> {
         check::check(given, problems)
+    }
+}
+
+impl AdminPlace {
+    /// Collects the few settings that say where the administration is.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them, at once.
+    pub(crate) fn find(sources: &Sources) -> Result<Self, Problems> {
+        let (given, problems) = Given::collect(sources);
+        check::operation::admin_place(&given, problems)
     }
 }
 

@@ -16,6 +16,7 @@ mod inspect;
 mod keys;
 mod listen;
 mod log;
+mod operator;
 mod serve;
 mod session;
 mod signals;
@@ -73,6 +74,16 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Config(ConfigCommand::Check(flags)) => inspect::check(&sources(flags)),
         Command::Config(ConfigCommand::Print(flags)) => inspect::print(&sources(flags)),
         Command::Config(ConfigCommand::Reference) => inspect::reference(),
+        Command::Sessions(command) => {
+            log::init(log::Format::by_terminal())?;
+            let sources = sources(command.settings());
+            block_on(operator::sessions(command, &sources))
+        }
+        Command::Clients(command) => {
+            log::init(log::Format::by_terminal())?;
+            let sources = sources(command.settings());
+            block_on(operator::clients(command, &sources))
+        }
         Command::Keys(command) => change_keys(command),
     }
 }

@@ -7,11 +7,11 @@ use axum::Router;
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{Memory, Metered, Sqlite};
 use metrics_exporter_prometheus::PrometheusHandle;
-use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningKeysError};
+use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningKeysError, admin::Administration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{self, AllowedHosts, Readiness, ReadyParts, Telemetry},
+    admin::{self, AdminToken, AllowedHosts, Readiness, ReadyParts, Telemetry},
     assemble::{Assembly, Parts},
     audit::{self, AuditFile},
     config::{
@@ -68,7 +68,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
                 audit: audit.clone(),
                 stop: stop.clone(),
             });
-            Some(Admin::bind(admin, readiness, telemetry).await?)
+            Some(Admin::bind(admin, readiness, telemetry, proxy.administration()).await?)
         }
         _ => None,
     };
@@ -98,9 +98,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
         if let Some(admin) = admin {
             admin.await.context("the admin listener broke down")?;
         }
-        if let Some(database) = kept.database {
-            database.close().await;
-        }
+        kept.held.close().await;
         if let Some(auditing) = auditing {
             auditing.end()?;
         }
@@ -113,17 +111,33 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
 }
 
 /// What outlives the process, or is made anew with storage that does not.
-struct Kept {
+pub(crate) struct Kept {
     /// The proxy with its storage.
-    storage: OidcProxyBuilder,
-    signing_keys: KeyRing,
+    pub(crate) storage: OidcProxyBuilder,
+    pub(crate) signing_keys: KeyRing,
+    pub(crate) held: Held,
+}
+
+/// What is held open until the end.
+pub(crate) struct Held {
     database: Option<Arc<Sqlite>>,
     /// Locked until the end.
     _data: Option<DataDir>,
 }
 
+impl Held {
+    pub(crate) async fn close(self) {
+        if let Some(database) = self.database {
+            database.close().await;
+        }
+    }
+}
+
 impl Kept {
-    async fn open(config: &mut Config, audit: Option<Arc<AuditFile>>) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        config: &mut Config,
+        audit: Option<Arc<AuditFile>>,
+    ) -> anyhow::Result<Self> {
         let mut builder = config.proxy();
         if let Some(audit) = &audit {
             builder = builder.audit(Arc::clone(audit) as _);
@@ -139,7 +153,8 @@ impl Kept {
             };
             tracing::warn!("the state is in memory only; a restart logs everybody out");
             let storage = builder.storage(Metered::new(Memory::new())?);
-            return Ok(Self { storage, signing_keys, database: None, _data: None });
+            let held = Held { database: None, _data: None };
+            return Ok(Self { storage, signing_keys, held });
         };
         let data = DataDir::beside(path)?;
         let file = data.state_file()?;
@@ -158,12 +173,13 @@ impl Kept {
             None => data.signing_keys()?,
         };
         let storage = builder.storage(encrypted);
-        Ok(Self { storage, signing_keys, database: Some(database), _data: Some(data) })
+        let held = Held { database: Some(database), _data: Some(data) };
+        Ok(Self { storage, signing_keys, held })
     }
 }
 
 /// With other keys than before everybody would be logged out: better not to start.
-async fn compare_signing_keys(proxy: &OidcProxy, replace: bool) -> anyhow::Result<()> {
+pub(crate) async fn compare_signing_keys(proxy: &OidcProxy, replace: bool) -> anyhow::Result<()> {
     if replace {
         proxy.danger_replace_signing_keys().await?;
         tracing::warn!("the signing keys may be others than before; then everybody logs in again");
@@ -195,7 +211,7 @@ impl Kept {
         let place = config.storage.to_string();
         let encrypted = state::encrypted(database, cipher, &config.base_url, &place).await?;
         let storage = builder.storage(state::audited(encrypted, audit));
-        Ok(Self { storage, signing_keys, database: None, _data: None })
+        Ok(Self { storage, signing_keys, held: Held { database: None, _data: None } })
     }
 }
 
@@ -211,6 +227,7 @@ impl Admin {
         at: &AdminListen,
         readiness: Readiness,
         telemetry: Telemetry,
+        administration: Administration,
     ) -> anyhow::Result<Self> {
         let sockets = bind(at.listen, &ADMIN_LISTEN).await?;
         if !at.listen.is_loopback() {
@@ -224,7 +241,12 @@ impl Admin {
         }
         let hosts = AllowedHosts::new(at.hosts.clone());
         let metrics = telemetry.handle;
-        let router = admin::router(hosts, Arc::new(readiness), metrics.clone());
+        let token = at.token.as_ref().map(AdminToken::set_up).transpose()?;
+        if token.is_none() {
+            tracing::info!("there is no administration; --admin-token-file switches it on");
+        }
+        let administration = token.map(|token| (administration, token));
+        let router = admin::router(hosts, Arc::new(readiness), metrics.clone(), administration);
         Ok(Self { sockets, router, metrics })
     }
 

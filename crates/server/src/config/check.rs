@@ -1,7 +1,7 @@
 //! From what was given to a configuration: every complaint is collected, none ends the reading.
 
 mod lifetimes;
-mod operation;
+pub(super) mod operation;
 mod reader;
 
 use std::{net::SocketAddr, time::Duration};
@@ -101,7 +101,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         reader.wrong(&LISTEN, why);
     }
     let lifetimes = lifetimes::read(reader);
-    let operation = operation::read(reader, listen);
+    let operation = operation::read(reader, listen, storage.as_ref());
 
     Some(Config {
         config_url: config_url?,

@@ -1,6 +1,9 @@
 //! How the server is watched, and what it can bear.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::Listen;
 
@@ -24,6 +27,32 @@ pub(crate) struct AdminListen {
     pub(crate) listen: Listen,
     /// In lower case; besides `localhost` and IP addresses.
     pub(crate) hosts: Vec<String>,
+    /// Without one there is no administration.
+    pub(crate) token: Option<TokenFile>,
+}
+
+/// Where the token of the administration is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TokenFile {
+    /// Beside the database, made at each start.
+    Made(PathBuf),
+    /// The operator's own.
+    Given(PathBuf),
+}
+
+impl TokenFile {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Made(path) | Self::Given(path) => path,
+        }
+    }
+}
+
+/// How another process finds the administration of a server with the same settings.
+#[derive(Clone, Debug)]
+pub(crate) struct AdminPlace {
+    pub(crate) url: Option<String>,
+    pub(crate) token: Option<TokenFile>,
 }
 
 /// Where audit events go besides the log.

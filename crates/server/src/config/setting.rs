@@ -186,6 +186,9 @@ settings! {
         "where health, metrics and administration are served";
     ADMIN_HOST = "admin-host", Operation, List, "NAME", Means("localhost and IP addresses"),
         "names under which that listener may be asked too";
+    ADMIN_TOKEN_FILE = "admin-token-file", Operation, Text, "FILE",
+        Means("made beside the database at each start"),
+        "a file with the token of the administration";
     AUDIT_LOG = "audit-log", Operation, Text, "FILE", Is("off"),
         "where audit events go as JSON lines: a file, - or off";
     TRUSTED_PROXIES = "trusted-proxies", Operation, Text, "NUMBER", Is("0"),

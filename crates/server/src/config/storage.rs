@@ -80,6 +80,17 @@ pub(crate) struct StorageFacts {
 }
 
 impl Storage {
+    /// A file of ours that belongs to this storage, if it is on this machine.
+    pub(crate) fn beside(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite(path) => {
+                let database = path.file_name()?.to_string_lossy();
+                Some(path.with_file_name(format!("{database}.{name}")))
+            }
+            _ => None,
+        }
+    }
+
     /// For `/readyz`.
     pub(crate) fn facts(&self) -> StorageFacts {
         match self {

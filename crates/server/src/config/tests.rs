@@ -545,6 +545,7 @@ fn what_counts_is_printed_with_its_source() {
     signing_algorithm = "HS256"  # default
     # admin_listen: off
     # admin_host: localhost and IP addresses
+    # admin_token_file: made beside the database at each start
     audit_log = "off"  # default
     trusted_proxies = "0"  # default
     max_connections = "4096"  # default

@@ -214,7 +214,7 @@ pub(crate) fn log_in(base: &Url, user: &str, password: &str) -> String {
 }
 
 /// What the backend was told, to which the client adds a lie.
-fn call(base: &Url, path: &str, token: &str) -> Answer {
+pub(crate) fn call(base: &Url, path: &str, token: &str) -> Answer {
     let bearer = format!("Bearer {token}");
     let forged = ("x-forwarded-user", "mallory");
     send("POST", &base.join(path).unwrap(), &[("authorization", &bearer), forged], "")

@@ -13,5 +13,6 @@ mod identity;
 mod keys;
 mod login;
 mod manual;
+mod operator;
 mod process;
 mod serve;

@@ -1,13 +1,19 @@
 //! How the server is watched, and what it can bear.
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use super::{
     super::{
-        AdminListen, AuditLog, Listen, Operation,
+        AdminListen, AdminPlace, AuditLog, Given, Listen, Operation, Problems, Storage, TokenFile,
         setting::{
-            ADMIN_HOST, ADMIN_LISTEN, AUDIT_LOG, DRAIN_TIME, LISTEN, MAX_CONNECTIONS,
-            TRUSTED_PROXIES,
+            ADMIN_HOST, ADMIN_LISTEN, ADMIN_TOKEN_FILE, AUDIT_LOG, DRAIN_TIME, LISTEN,
+            MAX_CONNECTIONS, TRUSTED_PROXIES,
         },
     },
     listen,
@@ -25,8 +31,12 @@ const MOST_CONNECTIONS: usize = 1_000_000;
 const LONGEST_DRAIN: Duration = Duration::from_hours(1);
 
 /// `None` if something is wrong; the reader knows what.
-pub(super) fn read(reader: &mut Reader<'_>, public: Option<Listen>) -> Option<Operation> {
-    let admin = admin(reader, public);
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    public: Option<Listen>,
+    storage: Option<&Storage>,
+) -> Option<Operation> {
+    let admin = admin(reader, public, storage);
     let audit_log = reader.parsed(&AUDIT_LOG, |text| Ok::<_, String>(AuditLog::parse(text)));
     let trusted_proxies = reader.parsed(&TRUSTED_PROXIES, |text| number(text, 0..=MOST_PROXIES));
     let max_connections =
@@ -47,7 +57,51 @@ pub(super) fn read(reader: &mut Reader<'_>, public: Option<Listen>) -> Option<Op
     })
 }
 
-fn admin(reader: &mut Reader<'_>, public: Option<Listen>) -> Option<AdminListen> {
+/// Where the administration of a server with these settings is, as far as they say it.
+pub(in super::super) fn admin_place(
+    given: &Given,
+    problems: Problems,
+) -> Result<AdminPlace, Problems> {
+    let mut reader = Reader::new(given, problems);
+    let storage = super::storage(&mut reader);
+    let token = token(&mut reader, storage.as_ref());
+    let at = reader.is_given(&ADMIN_LISTEN).then(|| reader.parsed(&ADMIN_LISTEN, listen));
+    let problems = reader.into_problems();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(AdminPlace { url: at.flatten().map(url), token })
+}
+
+/// How to reach what listens there from this machine.
+fn url(listen: Listen) -> String {
+    match listen {
+        Listen::Loopback(port) => format!("http://localhost:{port}"),
+        Listen::At(mut address) => {
+            if address.ip().is_unspecified() {
+                let v4 = address.is_ipv4();
+                let loopback: [IpAddr; 2] =
+                    [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                address.set_ip(loopback[usize::from(!v4)]);
+            }
+            format!("http://{address}")
+        }
+    }
+}
+
+fn token(reader: &mut Reader<'_>, storage: Option<&Storage>) -> Option<TokenFile> {
+    if reader.is_given(&ADMIN_TOKEN_FILE) {
+        return reader.text(&ADMIN_TOKEN_FILE).map(|path| TokenFile::Given(path.into()));
+    }
+    storage.and_then(|storage| storage.beside("admin-token")).map(TokenFile::Made)
+}
+
+fn admin(
+    reader: &mut Reader<'_>,
+    public: Option<Listen>,
+    storage: Option<&Storage>,
+) -> Option<AdminListen> {
+    let token = token(reader, storage);
     let hosts = reader.each(&ADMIN_HOST, Vec::new(), |mut hosts, name| {
         if name.is_empty() || name.contains(['/', ':', '@', '*']) {
             return Err(format!("{name:?} is not a host name, without a port"));
@@ -70,7 +124,7 @@ fn admin(reader: &mut Reader<'_>, public: Option<Listen>) -> Option<AdminListen>
         );
         reader.wrong(&ADMIN_LISTEN, why);
     }
-    Some(AdminListen { listen: at, hosts })
+    Some(AdminListen { listen: at, hosts, token })
 }
 
 /// Whether both could be reached at one address: then one of them would not start, or the public

@@ -12,6 +12,7 @@ use http::Request;
 use http_body_util::Limited;
 use jwt_issuer::{AssertionIssuer, KeyRing};
 use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningAlgorithm, StreamEnd};
+use rustls::ClientConfig;
 use token_verifier::Principal;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -35,6 +36,8 @@ pub(crate) struct Parts {
     pub(crate) proxy: OidcProxyBuilder,
     /// The MCP server behind it, as a full URL.
     pub(crate) backend: String,
+    /// Whom to trust if it is on https; without it, whom the system trusts.
+    pub(crate) backend_tls: Option<ClientConfig>,
     /// How the backend is told who asks.
     pub(crate) identity: Ways,
     /// What is signed for the backend is signed with this.
@@ -74,10 +77,13 @@ impl Parts {
             proxy.issuer(),
             &self.backend,
         );
-        let forwarder = Forwarder::builder(&self.backend)
+        let mut forwarder = Forwarder::builder(&self.backend)
             .resource_path(path)
             .session_seal(seal)
             .identity(self.identity.teller(assertions));
+        if let Some(config) = self.backend_tls {
+            forwarder = forwarder.tls_config(config);
+        }
         let forwarder = forwarder.build().context("could not set up forwarding")?;
         let probed = forwarder.clone();
 

@@ -21,6 +21,7 @@ use kv_storage::Fernet;
 use oidc_proxy::{
     ClientAuthMethod, Lifetimes, ProviderRevocation, ResourceServer, SigningAlgorithm,
 };
+use rustls::ClientConfig;
 use secrecy::SecretString;
 
 pub(crate) use self::{
@@ -56,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) resource_servers: Vec<ResourceServer>,
     pub(crate) access: Access,
     pub(crate) backend: String,
+    /// Whom an https backend must have its certificate from, if not one whom the system trusts.
+    pub(crate) backend_tls: Option<ClientConfig>,
     /// How the backend is told who asks.
     pub(crate) identity: Ways,
     pub(crate) storage: Storage,

@@ -61,6 +61,7 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let assembly = Parts {
         proxy,
         backend: mcp_url.clone(),
+        backend_tls: None,
         identity: Ways::headers(),
         signing_algorithm: SigningAlgorithm::default(),
         signing_keys: data.signing_keys()?,

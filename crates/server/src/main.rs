@@ -5,6 +5,7 @@
 mod admin;
 mod assemble;
 mod audit;
+mod backend_tls;
 mod cli;
 mod config;
 mod data_dir;

@@ -45,6 +45,7 @@ pub(crate) async fn run(mut config: Config) -> anyhow::Result<()> {
     let Assembly { router, proxy, forwarder } = Parts {
         proxy: kept.storage,
         backend: config.backend.clone(),
+        backend_tls: config.backend_tls.clone(),
         identity: config.identity,
         signing_algorithm: config.signing_algorithm,
         signing_keys: kept.signing_keys,

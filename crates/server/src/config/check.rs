@@ -26,14 +26,14 @@ use super::{
     access::{self, Access},
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
-        ASSERTION_LIFETIME, AUDIENCE, BACKEND, BASE_URL, CLIENT_ID, CLIENT_SECRET, CONFIG_URL,
-        DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS, EXTRA_AUTHORIZE_PARAMS, IDENTITY,
-        INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION,
+        ASSERTION_LIFETIME, AUDIENCE, BACKEND, BACKEND_CA_FILE, BASE_URL, CLIENT_ID, CLIENT_SECRET,
+        CONFIG_URL, DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS, EXTRA_AUTHORIZE_PARAMS,
+        IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION,
         PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM,
         STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
-use crate::{cli::duration, data_dir, identity::Ways, keys::Which, log};
+use crate::{backend_tls, cli::duration, data_dir, identity::Ways, keys::Which, log};
 
 /// Stands in for settings that are not on trial.
 const GOOD_CONFIG_URL: &str = "https://provider.example";
@@ -75,6 +75,10 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let resource_servers = reader.each(&INTROSPECTION_CLIENT, Vec::new(), resource_server);
     let access = access(reader, config_url.as_deref().unwrap_or_default());
     let backend = reader.parsed(&BACKEND, backend);
+    let backend_tls = reader.parsed(&BACKEND_CA_FILE, |file| match &backend {
+        Some(url) if !url.starts_with("https:") => Err("it is for an https backend".to_owned()),
+        _ => backend_tls::trusting(file),
+    });
     let identity = identity(reader);
     let storage = storage(reader);
     let storage_keys = reader.keys(&STORAGE_ENCRYPTION_KEY, |keys| {
@@ -121,6 +125,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         resource_servers,
         access,
         backend: backend?,
+        backend_tls,
         identity,
         storage: storage?,
         storage_keys,

@@ -167,6 +167,8 @@ settings! {
         "everybody whom the provider lets log in";
     BACKEND = "backend", Backend, Text, "URL", Required,
         "the full URL of the MCP endpoint behind";
+    BACKEND_CA_FILE = "backend-ca-file", Backend, Text, "FILE",
+        Means("the CAs of the operating system"), "PEM file of the CAs that vouch for an https backend";
     IDENTITY = "identity", Backend, List, "WAY", Is("headers"),
         "what the backend is told: headers, assertion, provider-token or none";
     ASSERTION_LIFETIME = "assertion-lifetime", Backend, Text, "TIME", Is("1m"),

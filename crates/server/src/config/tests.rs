@@ -537,6 +537,7 @@ fn what_counts_is_printed_with_its_source() {
     # allow_claim: no such rule
     allow_any_user = false  # default
     # backend: missing
+    # backend_ca_file: the CAs of the operating system
     identity = ["headers"]  # default
     assertion_lifetime = "1m"  # default
     storage = "redis://redacted@db/0"  # environment

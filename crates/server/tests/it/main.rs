@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod admin;
+mod backend;
 mod demo;
 mod deploy;
 mod help;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::hmac;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use dev_idp::Lifetimes;
 use oidc_discovery::Discovery;
 use outbound_http::Client;
@@ -11,7 +13,7 @@ use url::Url;
 
 use crate::{
     login::{Answer, Around, log_in, send},
-    process::{DEADLINE, Serve},
+    process::{DEADLINE, Serve, run},
     serve::free_port,
 };
 
@@ -21,6 +23,7 @@ struct Session {
     serve: Serve,
     base: Url,
     token: String,
+    arguments: Vec<String>,
     _directory: tempfile::TempDir,
 }
 
@@ -40,7 +43,7 @@ impl Session {
         let mut serve = Serve::start(&all);
         serve.wait_for("answers");
         let token = log_in(&base, "alice", "wonderland");
-        Self { around, serve, base, token, _directory: directory }
+        Self { around, serve, base, token, arguments: all, _directory: directory }
     }
 
     /// What the backend was told, to which the client adds lies.
@@ -126,6 +129,32 @@ fn others_verify_what_we_sign_with_our_key_set_alone() {
         let token = session.token.clone();
         session.stop(&[&assertion, &token]);
     }
+}
+
+#[test]
+fn the_shared_key_verifies_and_is_for_this_backend_alone() {
+    let session = Session::start(Lifetimes::default(), &["--identity=assertion"]);
+    let answer = session.call();
+    assert!(!answer.body.contains("x-forwarded-user"), "{}", answer.body);
+    let assertion = told(&answer, "x-forwarded-assertion");
+    let (content, signature) = assertion.rsplit_once('.').unwrap();
+    let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let printed = |more: &str| {
+        let words = ["keys", "assertion-key"].map(str::to_owned).into_iter();
+        let output = run(words.chain(session.arguments.clone()).chain([more.to_owned()]));
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    for (backend, good) in [(&*session.around.backend, true), ("http://localhost:1/mcp", false)] {
+        let (code, line) = printed(&format!("--backend={backend}"));
+        assert_eq!(code, Some(0), "{line}");
+        let key = line.trim_end().split_once(' ').unwrap().1;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
+        assert_eq!(hmac::verify(&key, content.as_bytes(), &signature).is_ok(), good, "{backend}");
+    }
+    let (code, why) = printed("--signing-algorithm=EdDSA");
+    assert_eq!(code, Some(1));
+    assert!(why.contains("/.well-known/jwks.json"), "{why}");
+    session.stop(&[&assertion]);
 }
 
 #[test]

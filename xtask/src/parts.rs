@@ -78,6 +78,7 @@ const BUDGETS: &[(&str, Duration)] = &[
     ("storage", Duration::from_mins(3)),
     ("standalone", Duration::from_mins(1)),
     ("end-to-end", Duration::from_mins(4)),
+    ("replicas", Duration::from_mins(1)),
     ("deployment", Duration::from_mins(1)),
     ("clients", Duration::from_mins(3)),
 ];
@@ -132,6 +133,7 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
         suite("storage", runner, &[Crates, Redis, Postgres, Python], test("--test storage")),
         part("standalone", Work::Standalone),
         suite("end-to-end", runner, &[Crates], binary("--test end_to_end")),
+        suite("replicas", runner, &[Crates, Redis, Postgres], binary("--test replicas")),
         suite(
             "deployment",
             runner,

@@ -17,7 +17,7 @@ mod storage;
 use std::net::SocketAddr;
 
 use jwt_issuer::KeyRing;
-use kv_storage::Fernet;
+use kv_storage::SealedWith;
 use oidc_proxy::{
     ClientAuthMethod, Lifetimes, ProviderRevocation, ResourceServer, SigningAlgorithm,
 };
@@ -31,7 +31,7 @@ pub(crate) use self::{
     operation::{AdminListen, AdminPlace, AuditLog, Operation, TokenFile},
     print::{effective, reference},
     problem::Problems,
-    storage::{Shared, Storage, StorageFacts},
+    storage::{Storage, StorageFacts},
 };
 use crate::{identity::Ways, log};
 
@@ -63,7 +63,9 @@ pub(crate) struct Config {
     pub(crate) identity: Ways,
     pub(crate) storage: Storage,
     /// What encrypts the storage, if it was given.
-    pub(crate) storage_keys: Option<Fernet>,
+    pub(crate) storage_keys: Option<Vec<SecretString>>,
+    /// Without it, what the storage was written with.
+    pub(crate) storage_cipher: Option<SealedWith>,
     /// What signs and seals, if it was given.
     pub(crate) signing_keys: Option<KeyRing>,
     pub(crate) signing_algorithm: SigningAlgorithm,

@@ -27,7 +27,7 @@ const SIGNING_KEYS_NOTE: &str = "\
 # Whoever has one can issue access tokens.
 ";
 const STORAGE_KEYS_NOTE: &str = "\
-# Storage keys (Fernet) of oidc-proxy, one a line; the first one encrypts, the others still decrypt.
+# Storage keys of oidc-proxy, one a line; the first one encrypts, the others still decrypt.
 # Whoever has one and the database can read every session.
 ";
 
@@ -120,11 +120,14 @@ impl DataDir {
         keys.try_fold(KeyRing::new(current), |ring, key| Ok(ring.with_older(key?)))
     }
 
-    /// The cipher under which the database is encrypted; its key is made at the first call.
-    pub(crate) fn storage_cipher(&self) -> anyhow::Result<Fernet> {
+    /// The keys under which the database is encrypted, good for either cipher; made at the first
+    /// call.
+    pub(crate) fn storage_keys(&self) -> anyhow::Result<Vec<SecretString>> {
         let (path, keys) = self.keys(STORAGE_KEYS_FILE, STORAGE_KEYS_NOTE, Fernet::generate_key)?;
+        // What Fernet reads as a key, AES-GCM does too.
         Fernet::new(&keys)
-            .with_context(|| format!("{} holds a key that is not usable", path.display()))
+            .with_context(|| format!("{} holds a key that is not usable", path.display()))?;
+        Ok(keys)
     }
 
     /// Removes a temporary directory; a kept one stays.
@@ -243,7 +246,11 @@ fn lock(directory: &Path, prefix: &str) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            bail!("{} is in use by another oidc-proxy", directory.display())
+            let used = match prefix.strip_suffix('.') {
+                Some(database) => directory.join(database),
+                None => directory.to_owned(),
+            };
+            bail!("{} is in use by another oidc-proxy", used.display())
         }
         Err(fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("could not lock {}", path.display()))

@@ -46,9 +46,9 @@ pub(crate) async fn run(options: DemoOptions) -> anyhow::Result<()> {
     let secret = jwt_issuer::random_token::<32>();
     let database = Sqlite::open(data.state_file()?).await.context("could not open the database")?;
     let database = Arc::new(database);
+    let keys = data.storage_keys()?;
     let storage =
-        state::encrypted(Arc::clone(&database), data.storage_cipher()?, &base_url, &data.name())
-            .await?;
+        state::encrypted(Arc::clone(&database), &keys, None, &base_url, &data.name()).await?;
     let stop = CancellationToken::new();
     let proxy = OidcProxy::builder(format!("{idp_url}/.well-known/openid-configuration"))
         .client_id(CLIENT_ID)

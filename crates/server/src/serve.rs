@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use jwt_issuer::{KeyRing, MasterKey};
-use kv_storage::{Memory, Metered, Sqlite};
+use kv_storage::{Disk, KeyValue, Memory, Metered, Sqlite};
 use metrics_exporter_prometheus::PrometheusHandle;
 use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningKeysError, admin::Administration};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::{
     assemble::{Assembly, Parts},
     audit::{self, AuditFile},
     config::{
-        AdminListen, Config, Listen, Shared, Storage,
+        AdminListen, Config, Listen, Storage,
         setting::{ADMIN_LISTEN, DANGER_REPLACE_SIGNING_KEYS, JWT_SIGNING_KEY, LISTEN, Setting},
     },
     data_dir::DataDir,
@@ -121,7 +121,7 @@ pub(crate) struct Kept {
 
 /// What is held open until the end.
 pub(crate) struct Held {
-    database: Option<Arc<Sqlite>>,
+    database: Option<Arc<dyn KeyValue>>,
     /// Locked until the end.
     _data: Option<DataDir>,
 }
@@ -143,38 +143,50 @@ impl Kept {
         if let Some(audit) = &audit {
             builder = builder.audit(Arc::clone(audit) as _);
         }
-        if let Storage::Shared(shared) = &config.storage {
-            let shared = shared.clone();
-            return Self::shared(config, &shared, builder, audit).await;
-        }
-        let Storage::Sqlite(path) = &config.storage else {
-            let signing_keys = match config.signing_keys.take() {
-                Some(keys) => keys,
-                None => KeyRing::new(MasterKey::generate()),
-            };
-            tracing::warn!("the state is in memory only; a restart logs everybody out");
-            let storage = builder.storage(Metered::new(Memory::new())?);
-            let held = Held { database: None, _data: None };
-            return Ok(Self { storage, signing_keys, held });
+        let (database, data): (Arc<dyn KeyValue>, _) = match &config.storage {
+            Storage::Memory => {
+                let made = || KeyRing::new(MasterKey::generate());
+                let signing_keys = config.signing_keys.take().unwrap_or_else(made);
+                tracing::warn!("the state is in memory only; a restart logs everybody out");
+                let storage = builder.storage(Metered::new(Memory::new())?);
+                let held = Held { database: None, _data: None };
+                return Ok(Self { storage, signing_keys, held });
+            }
+            Storage::Sqlite(path) => {
+                let data = DataDir::beside(path)?;
+                let opened = Sqlite::open(data.state_file()?).await;
+                (Arc::new(opened.context("could not open the database")?), Some(data))
+            }
+            Storage::Disk(path) => {
+                let data = DataDir::beside(path)?;
+                let opened = Disk::open(path).await;
+                (Arc::new(opened.context("could not open the database")?), Some(data))
+            }
+            Storage::Shared(shared) => {
+                let opened = kv_storage::open(shared.url()).await;
+                (opened.context("could not open the storage")?, None)
+            }
         };
-        let data = DataDir::beside(path)?;
-        let file = data.state_file()?;
-        let place = file.display().to_string();
-        let database = Sqlite::open(file).await.context("could not open the database")?;
-        let database = Arc::new(database);
-        let cipher = match config.storage_keys.take() {
-            Some(cipher) => cipher,
-            None => data.storage_cipher()?,
+        let storage_keys = match (config.storage_keys.take(), &data) {
+            (Some(keys), _) => keys,
+            (None, Some(data)) => data.storage_keys()?,
+            (None, None) => bail!("no storage key was given"),
         };
-        let encrypted =
-            state::encrypted(Arc::clone(&database), cipher, &config.base_url, &place).await?;
-        let encrypted = state::audited(encrypted, audit);
-        let signing_keys = match config.signing_keys.take() {
-            Some(keys) => keys,
-            None => data.signing_keys()?,
+        let encrypted = state::encrypted(
+            Arc::clone(&database),
+            &storage_keys,
+            config.storage_cipher,
+            &config.base_url,
+            &config.storage.to_string(),
+        )
+        .await?;
+        let signing_keys = match (config.signing_keys.take(), &data) {
+            (Some(keys), _) => keys,
+            (None, Some(data)) => data.signing_keys()?,
+            (None, None) => bail!("no signing key was given"),
         };
-        let storage = builder.storage(encrypted);
-        let held = Held { database: Some(database), _data: Some(data) };
+        let storage = builder.storage(state::audited(encrypted, audit));
+        let held = Held { database: Some(database), _data: data };
         Ok(Self { storage, signing_keys, held })
     }
 }
@@ -194,25 +206,6 @@ pub(crate) async fn compare_signing_keys(proxy: &OidcProxy, replace: bool) -> an
             DANGER_REPLACE_SIGNING_KEYS.own_name().flag(),
         )),
         other => Ok(other?),
-    }
-}
-
-impl Kept {
-    /// State that other processes keep in the same place, with the same keys.
-    async fn shared(
-        config: &mut Config,
-        shared: &Shared,
-        builder: OidcProxyBuilder,
-        audit: Option<Arc<AuditFile>>,
-    ) -> anyhow::Result<Self> {
-        let cipher = config.storage_keys.take().context("no storage key was given")?;
-        let signing_keys = config.signing_keys.take().context("no signing key was given")?;
-        let database =
-            kv_storage::open(shared.url()).await.context("could not open the storage")?;
-        let place = config.storage.to_string();
-        let encrypted = state::encrypted(database, cipher, &config.base_url, &place).await?;
-        let storage = builder.storage(state::audited(encrypted, audit));
-        Ok(Self { storage, signing_keys, held: Held { database: None, _data: None } })
     }
 }
 

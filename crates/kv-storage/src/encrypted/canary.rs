@@ -1,5 +1,7 @@
 //! The record that tells at start-up whether the keys are the right ones.
 
+use std::{fmt, str::FromStr};
+
 use super::{Encrypted, ROUNDS, conflict};
 use crate::{Cipher, Error, ErrorKind, KeyValue, Result, Ttl};
 
@@ -11,12 +13,31 @@ const CANARY: &[u8] = b"kv-storage canary 1";
 
 /// A cipher of this crate, as it shows in what it sealed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
 pub enum SealedWith {
-    /// `Aes256Gcm`
+    /// `Aes256Gcm`, in text `aes-gcm`
     Aes256Gcm,
-    /// `Fernet`
+    /// `Fernet`, in text `fernet`
     Fernet,
+}
+
+impl fmt::Display for SealedWith {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aes256Gcm => "aes-gcm",
+            Self::Fernet => "fernet",
+        })
+    }
+}
+
+impl FromStr for SealedWith {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let known = [Self::Aes256Gcm, Self::Fernet];
+        known.into_iter().find(|cipher| cipher.to_string() == text).ok_or_else(|| {
+            Error::new(ErrorKind::Misconfigured, format!("{text:?} is neither aes-gcm nor fernet"))
+        })
+    }
 }
 
 impl SealedWith {

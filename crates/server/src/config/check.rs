@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::Error;
 use forwarder::Forwarder;
 use jwt_issuer::{KeyRing, MAX_ASSERTION_LIFETIME, MasterKey};
-use kv_storage::{Fernet, Memory};
+use kv_storage::{Fernet, Memory, SealedWith};
 use oidc_proxy::{
     AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, ProviderRevocation,
     ResourceServer, SigningAlgorithm,
@@ -30,7 +30,7 @@ use super::{
         CONFIG_URL, DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS, EXTRA_AUTHORIZE_PARAMS,
         IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION,
         PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM,
-        STORAGE, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
+        STORAGE, STORAGE_CIPHER, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
 use crate::{backend_tls, cli::duration, data_dir, identity::Ways, keys::Which, log};
@@ -82,8 +82,11 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let identity = identity(reader);
     let storage = storage(reader);
     let storage_keys = reader.keys(&STORAGE_ENCRYPTION_KEY, |keys| {
-        Fernet::new(keys).map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
+        // What Fernet reads as a key, AES-GCM does too.
+        let read = Fernet::new(keys).map(|_| keys.to_vec());
+        read.map_err(|error| format!("{error}; `oidc-proxy keys generate` makes one"))
     });
+    let storage_cipher = reader.parsed(&STORAGE_CIPHER, str::parse::<SealedWith>);
     let signing_keys = reader.keys(&JWT_SIGNING_KEY, signing_keys);
     let replace_signing_keys = reader.switch(&DANGER_REPLACE_SIGNING_KEYS) == Some(true);
     let signing_algorithm = reader.parsed(&SIGNING_ALGORITHM, str::parse::<SigningAlgorithm>);
@@ -129,6 +132,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         identity,
         storage: storage?,
         storage_keys,
+        storage_cipher,
         signing_keys,
         signing_algorithm: signing_algorithm?,
         replace_signing_keys,
@@ -381,7 +385,9 @@ pub(super) fn key_places(given: &Given, problems: Problems) -> Result<KeyPlaces,
             return KeyPlace::Given { name, is_file, text };
         }
         match &storage {
-            Some(Storage::Sqlite(path)) => KeyPlace::Kept(data_dir::kept_keys(path, which)),
+            Some(Storage::Sqlite(path) | Storage::Disk(path)) => {
+                KeyPlace::Kept(data_dir::kept_keys(path, which))
+            }
             _ => KeyPlace::Nowhere,
         }
     };

@@ -174,11 +174,14 @@ settings! {
     ASSERTION_LIFETIME = "assertion-lifetime", Backend, Text, "TIME", Is("1m"),
         "how long an assertion is good, a minute at most";
     STORAGE = "storage", Keeping, Text, "URL", Means("SQLite in the platform's data directory"),
-        "sqlite:///path, postgres://..., redis://... or memory:";
+        "sqlite:///path, disk:///path, postgres://..., redis://... or memory:";
+    STORAGE_CIPHER = "storage-cipher", Keeping, Text, "CIPHER",
+        Means("aes-gcm, or what the storage was written with"),
+        "what encrypts the storage: aes-gcm or fernet";
     STORAGE_ENCRYPTION_KEY = "storage-encryption-key", Keeping,
         Secret { file: "storage-encryption-key-file" }, "KEYS",
         Means("made once and kept beside the database"),
-        "Fernet keys that encrypt the storage, newest first";
+        "keys that encrypt the storage, 32 bytes in base64url, newest first";
     JWT_SIGNING_KEY = "jwt-signing-key", Keeping, Secret { file: "jwt-signing-key-file" }, "KEYS",
         Means("made once and kept beside the database"),
         "keys that sign tokens, base64url, newest first";

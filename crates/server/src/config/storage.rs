@@ -1,6 +1,9 @@
 //! Where the state rests.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use etcetera::BaseStrategy;
 use secrecy::{ExposeSecret, SecretString};
@@ -11,8 +14,11 @@ const DIRECTORY: &str = "oidc-proxy";
 const DATABASE: &str = "state.sqlite";
 
 /// What can be given.
-const KINDS: &str = "it is sqlite:///path, postgres://..., redis://... (or rediss, each also with \
+const KINDS: &str = "it is sqlite:///path, disk:///path, postgres://..., redis://... (or rediss, each also with \
      +sentinel or +cluster) or memory:";
+
+/// How far "once" reaches where writes are on disk before they are acknowledged.
+const KEPT: &str = "every acknowledged write is kept, a crash included";
 
 /// How far "once" reaches where a replica may take over.
 const WITH_REPLICAS: &str =
@@ -25,6 +31,8 @@ pub(crate) enum Storage {
     Memory,
     /// A database file.
     Sqlite(PathBuf),
+    /// A directory with a database, for this process alone.
+    Disk(PathBuf),
     /// A server that several processes may share.
     Shared(Shared),
 }
@@ -54,9 +62,7 @@ impl Shared {
             }
             "redis+sentinel" | "rediss+sentinel" => ("redis sentinel", WITH_REPLICAS),
             "redis+cluster" | "rediss+cluster" => ("redis cluster", WITH_REPLICAS),
-            "postgres" | "postgresql" => {
-                ("postgres", "every acknowledged write is kept, a crash included")
-            }
+            "postgres" | "postgresql" => ("postgres", KEPT),
             _ => return None,
         };
         Some(Self { kind, once, url: text.into() })
@@ -83,7 +89,7 @@ impl Storage {
     /// A file of ours that belongs to this storage, if it is on this machine.
     pub(crate) fn beside(&self, name: &str) -> Option<PathBuf> {
         match self {
-            Self::Sqlite(path) => {
+            Self::Sqlite(path) | Self::Disk(path) => {
                 let database = path.file_name()?.to_string_lossy();
                 Some(path.with_file_name(format!("{database}.{name}")))
             }
@@ -96,10 +102,8 @@ impl Storage {
         match self {
             Self::Shared(Shared { kind, once, .. }) => StorageFacts { kind, once },
             Self::Memory => StorageFacts { kind: "memory", once: "while this process lives" },
-            Self::Sqlite(_) => StorageFacts {
-                kind: "sqlite",
-                once: "every acknowledged write is kept, a crash included",
-            },
+            Self::Sqlite(_) => StorageFacts { kind: "sqlite", once: KEPT },
+            Self::Disk(_) => StorageFacts { kind: "disk", once: KEPT },
         }
     }
 
@@ -109,12 +113,17 @@ impl Storage {
         match scheme.as_deref() {
             Some("memory") if text.len() == "memory:".len() => Ok(Self::Memory),
             Some("memory") => Err("nothing can stand behind memory:".to_owned()),
-            Some("sqlite") => sqlite(text).map(Self::Sqlite).ok_or_else(|| {
+            Some("sqlite") => path(text).map(Self::Sqlite).ok_or_else(|| {
                 "a database is named by its absolute path and nothing more, as in \
                  sqlite:///var/lib/oidc-proxy/state.sqlite"
                     .to_owned()
             }),
-            Some(other @ ("disk" | "file")) => Err(format!("there is no {other}: here; {KINDS}")),
+            Some("disk") => path(text).map(Self::Disk).ok_or_else(|| {
+                "a directory is named by its absolute path and nothing more, as in \
+                 disk:///var/lib/oidc-proxy/state"
+                    .to_owned()
+            }),
+            Some("file") => Err(format!("there is no file: here; {KINDS}")),
             Some(scheme) if text.len() > scheme.len() + "://".len() => {
                 Shared::parse(scheme, text).map(Self::Shared).ok_or_else(|| KINDS.to_owned())
             }
@@ -133,7 +142,8 @@ impl Storage {
     }
 }
 
-fn sqlite(text: &str) -> Option<PathBuf> {
+/// The path in `scheme:///path`.
+fn path(text: &str) -> Option<PathBuf> {
     let (_, rest) = text.split_once(':')?;
     if !rest.starts_with("///") || rest.contains(['?', '#']) {
         return None;
@@ -147,11 +157,16 @@ impl fmt::Display for Storage {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Shared(shared) => write!(f, "{}, shared by several processes", shared.kind),
-            Self::Sqlite(path) => match Url::from_file_path(path) {
-                Ok(url) => write!(f, "sqlite://{}", url.path()),
-                Err(()) => write!(f, "SQLite in {}", path.display()),
-            },
+            Self::Sqlite(path) => write_path(f, "sqlite", path),
+            Self::Disk(path) => write_path(f, "disk", path),
         }
+    }
+}
+
+fn write_path(f: &mut fmt::Formatter<'_>, scheme: &str, path: &Path) -> fmt::Result {
+    match Url::from_file_path(path) {
+        Ok(url) => write!(f, "{scheme}://{}", url.path()),
+        Err(()) => write!(f, "{scheme} in {}", path.display()),
     }
 }
 
@@ -167,6 +182,12 @@ mod tests {
         assert_eq!(Storage::parse("SQLite:///a%20b/c"), sqlite("/a b/c"));
         for text in ["memory:x", "memory", "sqlite:x", "sqlite://x/y", "sqlite:///", "", "x:y"] {
             assert!(Storage::parse(text).is_err(), "{text}");
+        }
+        let disk = |path: &str| Ok(Storage::Disk(path.into()));
+        assert_eq!(Storage::parse("disk:///var/lib/x"), disk("/var/lib/x"));
+        assert_eq!(Storage::Disk("/x".into()).facts().kind, "disk");
+        for text in ["disk:///a/", "disk:///a?b", "disk://a/b", "disk:", "disk:///"] {
+            assert!(Storage::parse(text).unwrap_err().contains("disk:///var"), "{text}");
         }
         for text in ["sqlite:///a/", "sqlite:///a?mode=ro", "sqlite:///a#b", "sqlite::memory:"] {
             assert!(Storage::parse(text).unwrap_err().contains("absolute path"), "{text}");
@@ -188,7 +209,7 @@ mod tests {
             let shown = format!("{storage} {storage:?}");
             assert!(shown.contains(kind) && !shown.contains("hunter2"), "{shown}");
         }
-        for text in ["redis:", "postgres://", "mysql://:hunter2@db", "disk:///hunter2"] {
+        for text in ["redis:", "postgres://", "mysql://:hunter2@db", "file:///hunter2"] {
             let why = Storage::parse(text).unwrap_err();
             assert!(why.contains("redis://...") && !why.contains("hunter2"), "{why}");
         }
@@ -196,7 +217,8 @@ mod tests {
 
     #[test]
     fn it_is_shown_as_it_can_be_given() {
-        for text in ["memory:", "sqlite:///var/lib/x.sqlite", "sqlite:///a%20b/c"] {
+        for text in ["memory:", "disk:///a%20b", "sqlite:///var/lib/x.sqlite", "sqlite:///a%20b/c"]
+        {
             assert_eq!(Storage::parse(text).unwrap().to_string(), text);
         }
         let platform = Storage::platform().unwrap();

@@ -2,6 +2,7 @@ use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use insta::assert_snapshot;
 use jwt_issuer::MasterKey;
+use kv_storage::Fernet;
 use secrecy::ExposeSecret;
 
 use super::{
@@ -295,18 +296,20 @@ fn wrong_rules_about_who_may_log_in() {
 fn wrong_storage_and_keys() {
     assert_snapshot!(complaints(&[
         ("storage", "mysql://:hush@db/0"),
-        ("storage", "disk:///hush"),
+        ("storage", "disk://hush"),
         ("storage", "sqlite://state.sqlite"),
         ("storage", "state.sqlite"),
+        ("storage-cipher", "rot13"),
         ("storage-encryption-key", "hush"),
         ("jwt-signing-key", "hush"),
         ("jwt-signing-key", "aHVzaA"),
         ("jwt-signing-key", ","),
     ]), @r#"
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): there is no disk: here; it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, disk:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): a directory is named by its absolute path and nothing more, as in disk:///var/lib/oidc-proxy/state
     error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): a database is named by its absolute path and nothing more, as in sqlite:///var/lib/oidc-proxy/state.sqlite
-    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
+    error: --storage (environment OIDC_PROXY_STORAGE, TOML storage): it is sqlite:///path, disk:///path, postgres://..., redis://... (or rediss, each also with +sentinel or +cluster) or memory:
+    error: --storage-cipher (environment OIDC_PROXY_STORAGE_CIPHER, TOML storage_cipher): "rot13" is neither aes-gcm nor fernet
     error: --storage-encryption-key (environment OIDC_PROXY_STORAGE_ENCRYPTION_KEY, TOML storage_encryption_key): storage key 1 is not 32 bytes in url-safe base64; `oidc-proxy keys generate` makes one
     error: --jwt-signing-key (environment OIDC_PROXY_JWT_SIGNING_KEY, TOML jwt_signing_key): key 1: a master key needs at least 32 bytes, this one has 3; `oidc-proxy keys generate` makes one
     error: --jwt-signing-key (environment OIDC_PROXY_JWT_SIGNING_KEY, TOML jwt_signing_key): key 1: a master key needs at least 32 bytes, this one has 4; `oidc-proxy keys generate` makes one
@@ -541,6 +544,7 @@ fn what_counts_is_printed_with_its_source() {
     identity = ["headers"]  # default
     assertion_lifetime = "1m"  # default
     storage = "redis://redacted@db/0"  # environment
+    # storage_cipher: aes-gcm, or what the storage was written with
     # storage_encryption_key: made once and kept beside the database
     # jwt_signing_key: made once and kept beside the database
     signing_algorithm = "HS256"  # default

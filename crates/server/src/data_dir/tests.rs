@@ -10,14 +10,14 @@ fn keys_are_made_once_and_kept() {
     let path = parent.path().join("a/b");
     let first = DataDir::kept(&path).unwrap();
     let made = ids(&first.signing_keys().unwrap());
-    first.storage_cipher().unwrap();
+    first.storage_keys().unwrap();
     let storage = fs::read_to_string(path.join(STORAGE_KEYS_FILE)).unwrap();
     assert_eq!(ids(&first.signing_keys().unwrap()), made);
     first.close().unwrap();
 
     let second = DataDir::kept(&path).unwrap();
     assert_eq!(ids(&second.signing_keys().unwrap()), made);
-    second.storage_cipher().unwrap();
+    second.storage_keys().unwrap();
     assert_eq!(fs::read_to_string(path.join(STORAGE_KEYS_FILE)).unwrap(), storage);
 }
 
@@ -51,7 +51,7 @@ fn only_the_owner_may_read() {
     let path = parent.path().join("data");
     let directory = DataDir::kept(&path).unwrap();
     directory.signing_keys().unwrap();
-    directory.storage_cipher().unwrap();
+    directory.storage_keys().unwrap();
     directory.state_file().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o700);

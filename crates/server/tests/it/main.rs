@@ -17,3 +17,4 @@ mod manual;
 mod operator;
 mod process;
 mod serve;
+mod storage;

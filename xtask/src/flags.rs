@@ -14,5 +14,12 @@ xflags::xflags! {
         }
         /// Rules that compiler and clippy do not know: layering, licenses, file sizes, links, …
         cmd tidy {}
+        /// Measures a crate beside what it is made of; `kv` is kv-storage.
+        cmd bench {
+            /// What to measure: kv.
+            required what: String
+            /// Writes the table in docs/storage.md.
+            optional --write
+        }
     }
 }

@@ -1,9 +1,11 @@
-//! Developer commands of this workspace: `cargo xtask integration`, `cargo xtask tidy`.
+//! Developer commands of this workspace: `cargo xtask integration`, `cargo xtask tidy`,
+//! `cargo xtask bench`.
 //!
 //! Written in Rust so that a machine with cargo needs nothing else.
 //! CONTRIBUTING.md says when to use which.
 #![expect(clippy::print_stdout, reason = "printing is what a command does")]
 
+mod bench;
 mod counts;
 mod flags;
 mod integration;
@@ -41,6 +43,7 @@ fn run(flags: flags::Xtask) -> anyhow::Result<bool> {
     shell.change_dir(root);
     match flags.subcommand {
         flags::XtaskCmd::Integration(options) => integration::run(&shell, &options),
+        flags::XtaskCmd::Bench(options) => bench::run(&shell, &options),
         flags::XtaskCmd::Tidy(_) => tidy::command(&shell),
     }
 }

@@ -1,27 +1,30 @@
-//! Every backend, every wrapper and both ciphers, each beside the raw library in the same run.
+//! Every backend, every wrapper and both ciphers, each in turns with the raw library.
 //!
-//! The name of a measurement is `OPERATION/BYTES-TASKS/STORE`; a store whose name begins with `raw`
-//! is the one that the others are compared with.
+//! `cargo bench -p kv-storage` measures all, `cargo bench -p kv-storage -- redis` what has that word
+//! in its line. A line is `KIND | STORE | BESIDE | OPERATION | BYTES | TASKS | RATE | RATIO`: how
+//! often a second, and how many times as fast as what it stands beside. What could not be measured
+//! is a line `left out | STORE | REASON`. `cargo xtask bench kv --write` makes the table of
+//! `docs/storage.md` of them.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark is a program")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark is a program")]
 
 mod ciphers;
+mod measure;
+mod operation;
 mod raw;
 mod stores;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kv_storage::{KeyValue, Ttl};
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::runtime::Runtime;
 
-use self::{raw::Raw, stores::Stores};
+use self::{
+    measure::{Figures, in_turns, spread},
+    operation::{OPERATIONS, Operation, Subject},
+    stores::{Pair, Stores},
+};
 
-const COLLECTION: &str = "bench";
 const SIZES: [usize; 2] = [256, 4096];
 const TASKS: [usize; 2] = [1, 64];
 
@@ -31,15 +34,36 @@ const RECORDS: usize = 1024;
 /// How many different values are written in turn.
 const VALUES: usize = 64;
 
-/// What is measured of every store.
-const OPERATIONS: [&str; 5] = ["get", "put", "compare_and_swap", "put_if_absent_take", "scan"];
+/// What is measured of wrappers; the other operations cost what these do.
+const OF_WRAPPERS: [Operation; 2] = [Operation::Get, Operation::Put];
 
-/// What is measured of the raw libraries as well.
-const RAW_OPERATIONS: [&str; 2] = ["get", "put"];
+/// What is read and written.
+struct Data {
+    values: Vec<Bytes>,
+    /// As long as our usual keys, which are hashes.
+    keys: Vec<String>,
+    /// Of records that are made and removed.
+    fresh: Vec<String>,
+}
 
-fn key(index: usize) -> String {
-    // As long as our usual keys, which are hashes.
-    format!("{:043}", index % RECORDS)
+impl Data {
+    fn new(bytes: usize) -> Self {
+        Self {
+            values: values(bytes),
+            keys: (0..RECORDS).map(|index| format!("{index:043}")).collect(),
+            fresh: (0..RECORDS).map(|index| format!("new{index:040}")).collect(),
+        }
+    }
+
+    /// Which record a task uses in a round: its own ones in turn.
+    fn record(task: usize, round: u64) -> usize {
+        let own = RECORDS / TASKS[1];
+        task + TASKS[1] * (usize::try_from(round).unwrap() % own)
+    }
+
+    fn value(&self, task: usize, round: u64) -> Bytes {
+        self.values[(task + usize::try_from(round).unwrap()) % VALUES].clone()
+    }
 }
 
 /// Values that do not compress and differ from each other.
@@ -54,166 +78,67 @@ fn values(bytes: usize) -> Vec<Bytes> {
     (0..VALUES).map(|_| (0..bytes / 8).flat_map(|_| next()).collect::<Vec<_>>().into()).collect()
 }
 
-/// Runs `operation` for `rounds` times in each of `tasks` tasks at once; how long all took.
-async fn spread<F>(
+/// What is measured in one line.
+struct Case<'a> {
+    kind: &'a str,
+    store: &'a str,
+    beside: &'a str,
+    operation: &'a str,
+    bytes: usize,
     tasks: usize,
-    rounds: u64,
-    operation: impl Fn(usize, u64) -> F + Clone + Send + 'static,
-) -> Duration
-where
-    F: Future<Output = ()> + Send,
-{
-    let begun = Instant::now();
-    if tasks == 1 {
-        for round in 0..rounds {
-            operation(0, round).await;
+}
+
+impl Case<'_> {
+    /// Measures and prints it, if it is wanted.
+    fn measure(&self, wanted: Option<&str>, figures: impl FnOnce() -> Figures) {
+        let Self { kind, store, beside, operation, bytes, tasks } = self;
+        let name = format!("{kind} | {store} | {beside} | {operation} | {bytes} | {tasks}");
+        if wanted.is_none_or(|word| name.contains(word)) {
+            let Figures { rounds_per_second, ratio } = figures();
+            let per_second = rounds_per_second * f64::from(u32::try_from(*tasks).unwrap());
+            println!("{name} | {per_second:.0} | {ratio:.3}");
         }
-        return begun.elapsed();
-    }
-    let mut running = JoinSet::new();
-    for task in 0..tasks {
-        let operation = operation.clone();
-        running.spawn(async move {
-            for round in 0..rounds {
-                operation(task, round).await;
-            }
-        });
-    }
-    running.join_all().await;
-    begun.elapsed()
-}
-
-async fn fill(store: &dyn KeyValue, values: &[Bytes]) {
-    for index in 0..RECORDS {
-        let value = values[index % VALUES].clone();
-        store.put(COLLECTION, &key(index), value, Ttl::Forever).await.unwrap();
     }
 }
 
-/// Which record a task uses in a round: its own ones in turn.
-fn record(task: usize, round: u64) -> String {
-    key(task + 64 * (usize::try_from(round).unwrap() % (RECORDS / 64)))
-}
-
-async fn operate(
-    operation: &'static str,
-    store: Arc<dyn KeyValue>,
-    values: Arc<Vec<Bytes>>,
-    tasks: usize,
-    rounds: u64,
-) -> Duration {
-    let ttl = Ttl::After(Duration::from_hours(1));
-    spread(tasks, rounds, move |task, round| {
-        let (store, values) = (Arc::clone(&store), Arc::clone(&values));
-        async move {
-            let key = record(task, round);
-            let value = values[(task + usize::try_from(round).unwrap()) % VALUES].clone();
-            match operation {
-                "get" => assert!(store.get(COLLECTION, &key).await.unwrap().is_some()),
-                "put" => drop(store.put(COLLECTION, &key, value, ttl).await.unwrap()),
-                "compare_and_swap" => {
-                    let present = store.get(COLLECTION, &key).await.unwrap().unwrap();
-                    let swap =
-                        store.compare_and_swap(COLLECTION, &key, present.version, value, ttl);
-                    assert!(swap.await.unwrap().is_some());
-                }
-                "put_if_absent_take" => {
-                    let key = format!("{key}/{task}");
-                    let put = store.put_if_absent(COLLECTION, &key, value, ttl).await.unwrap();
-                    assert!(put.is_some());
-                    assert!(store.take(COLLECTION, &key).await.unwrap().is_some());
-                }
-                _ => {
-                    let page = store.scan(COLLECTION, "", None, 100).await.unwrap();
-                    assert!(!page.keys.is_empty());
-                }
-            }
+fn pair(runtime: &Runtime, pair: &Pair, bytes: usize, wanted: Option<&str>) {
+    let data = Arc::new(Data::new(bytes));
+    runtime.block_on(async {
+        pair.ours.fill(&data).await;
+        pair.raw.fill(&data).await;
+    });
+    let operations: &[Operation] = if pair.kind == "wrapper" { &OF_WRAPPERS } else { &OPERATIONS };
+    for operation in operations {
+        for tasks in TASKS {
+            let Pair { kind, store, beside, ours, raw } = pair;
+            let case = Case { kind, store, beside, operation: operation.name(), bytes, tasks };
+            let run = |subject: &Subject, rounds| {
+                runtime.block_on(spread(*operation, subject, &data, tasks, rounds))
+            };
+            case.measure(wanted, || {
+                in_turns(|rounds| run(ours, rounds), |rounds| run(raw, rounds))
+            });
         }
-    })
-    .await
+    }
 }
 
-/// Every store, then the raw libraries.
-fn stores(criterion: &mut Criterion) {
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Whoever runs every target as a test does not mean this one.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    let wanted = arguments.iter().find(|argument| !argument.starts_with("--")).map(String::as_str);
+    ciphers::ciphers(wanted);
     let runtime = Runtime::new().unwrap();
     let stores = runtime.block_on(Stores::open());
-    for bytes in SIZES {
-        let values = Arc::new(values(bytes));
-        for (name, store) in stores.all() {
-            runtime.block_on(fill(&**store, &values));
-            for operation in OPERATIONS {
-                for tasks in TASKS {
-                    let mut group =
-                        criterion.benchmark_group(format!("{operation}/{bytes}-{tasks}"));
-                    group.throughput(Throughput::Elements(tasks.try_into().unwrap()));
-                    group.bench_function(*name, |bencher| {
-                        bencher.to_async(&runtime).iter_custom(|rounds| {
-                            operate(
-                                operation,
-                                Arc::clone(store),
-                                Arc::clone(&values),
-                                tasks,
-                                rounds,
-                            )
-                        });
-                    });
-                    group.finish();
-                }
-            }
-        }
-        for (name, raw) in stores.raw() {
-            runtime.block_on(async {
-                for index in 0..RECORDS {
-                    raw.put(&key(index), values[index % VALUES].clone()).await;
-                }
-            });
-            for operation in RAW_OPERATIONS {
-                for tasks in TASKS {
-                    let mut group =
-                        criterion.benchmark_group(format!("{operation}/{bytes}-{tasks}"));
-                    group.throughput(Throughput::Elements(tasks.try_into().unwrap()));
-                    group.bench_function(*name, |bencher| {
-                        bencher.to_async(&runtime).iter_custom(|rounds| {
-                            operate_raw(operation, raw.clone(), Arc::clone(&values), tasks, rounds)
-                        });
-                    });
-                    group.finish();
-                }
-            }
+    for (store, reason) in &stores.left_out {
+        println!("left out | {store} | {reason}");
+    }
+    for one in &stores.pairs {
+        for bytes in SIZES {
+            pair(&runtime, one, bytes, wanted);
         }
     }
     runtime.block_on(stores.close());
 }
-
-async fn operate_raw(
-    operation: &'static str,
-    raw: Raw,
-    values: Arc<Vec<Bytes>>,
-    tasks: usize,
-    rounds: u64,
-) -> Duration {
-    spread(tasks, rounds, move |task, round| {
-        let (raw, values) = (raw.clone(), Arc::clone(&values));
-        async move {
-            let key = record(task, round);
-            if operation == "get" {
-                assert!(raw.get(&key).await > 0);
-            } else {
-                let value = &values[(task + usize::try_from(round).unwrap()) % VALUES];
-                raw.put(&key, value.clone()).await;
-            }
-        }
-    })
-    .await
-}
-
-fn quick() -> Criterion {
-    Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800))
-        .without_plots()
-}
-
-criterion_group! { name = all; config = quick(); targets = ciphers::ciphers, stores }
-criterion_main!(all);

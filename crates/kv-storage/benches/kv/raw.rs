@@ -8,21 +8,33 @@ use std::{
 };
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redis::aio::MultiplexedConnection;
 use sqlx::{
-    ConnectOptions, SqlitePool,
+    ConnectOptions, PgPool, SqlitePool,
+    postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-pub(crate) const SHARDS: usize = 16;
+/// As many as `Memory` has.
+const SHARDS: usize = 16;
+
+/// As many as `Postgres` opens.
+const CONNECTIONS: u32 = 10;
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raw");
+
+const GET: &str = "SELECT value FROM raw WHERE key = $1";
+const PUT: &str = "INSERT INTO raw (key, value) VALUES ($1, $2) \
+                   ON CONFLICT (key) DO UPDATE SET value = $2";
+const DELETE: &str = "DELETE FROM raw WHERE key = $1";
+const LIST: &str = "SELECT key FROM raw ORDER BY key LIMIT $1";
 
 type Shards = Vec<Mutex<HashMap<String, Bytes>>>;
 
 #[derive(Clone)]
 pub(crate) enum Raw {
-    /// As many shards as `Memory` has, each behind a lock.
+    /// Shards, each behind a lock.
     Map(Arc<Shards>),
     /// A transaction for every write.
     Redb(Arc<Database>),
@@ -30,6 +42,9 @@ pub(crate) enum Raw {
         writer: SqlitePool,
         readers: SqlitePool,
     },
+    Postgres(PgPool),
+    /// One connection for all, as ours.
+    Redis(MultiplexedConnection),
 }
 
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -39,6 +54,14 @@ fn shard<'a>(shards: &'a Shards, key: &str) -> &'a Mutex<HashMap<String, Bytes>>
 }
 
 impl Raw {
+    pub(crate) fn map() -> Self {
+        Self::Map(Arc::new((0..SHARDS).map(|_| Mutex::new(HashMap::new())).collect()))
+    }
+
+    pub(crate) fn redb(path: &Path) -> Self {
+        Self::Redb(Arc::new(Database::create(path).unwrap()))
+    }
+
     pub(crate) async fn sqlite(path: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -59,21 +82,47 @@ impl Raw {
         Self::Sqlite { writer, readers }
     }
 
+    pub(crate) async fn postgres(url: &str) -> Self {
+        let pool = PgPoolOptions::new().max_connections(CONNECTIONS).test_before_acquire(false);
+        let pool = pool.connect(url).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE raw (key text PRIMARY KEY, value bytea NOT NULL)")
+            .execute(&pool)
+            .await
+            .unwrap();
+        Self::Postgres(pool)
+    }
+
+    pub(crate) async fn redis(url: &str) -> Self {
+        let client = redis::Client::open(url).unwrap();
+        Self::Redis(client.get_multiplexed_async_connection().await.unwrap())
+    }
+
     /// The length of what was found.
     pub(crate) async fn get(&self, key: &str) -> usize {
         match self {
             Self::Map(shards) => shard(shards, key).lock().unwrap()[key].clone().len(),
             Self::Redb(database) => {
-                let (database, key) = (Arc::clone(database), key.to_owned());
-                let reading = tokio::task::spawn_blocking(move || {
+                let key = key.to_owned();
+                blocking(database, move |database| {
                     let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
                     table.get(key.as_str()).unwrap().unwrap().value().to_vec()
-                });
-                reading.await.unwrap().len()
+                })
+                .await
+                .len()
             }
             Self::Sqlite { readers, .. } => {
-                let query = sqlx::query_as("SELECT value FROM raw WHERE key = ?1").bind(key);
+                let query = sqlx::query_as(GET).bind(key);
                 let (value,): (Vec<u8>,) = query.fetch_one(readers).await.unwrap();
+                value.len()
+            }
+            Self::Postgres(pool) => {
+                let query = sqlx::query_as(GET).bind(key);
+                let (value,): (Vec<u8>,) = query.fetch_one(pool).await.unwrap();
+                value.len()
+            }
+            Self::Redis(connection) => {
+                let value: Vec<u8> =
+                    redis::cmd("GET").arg(key).query_async(&mut connection.clone()).await.unwrap();
                 value.len()
             }
         }
@@ -87,23 +136,99 @@ impl Raw {
                 shard(shards, key).lock().unwrap().insert(key.to_owned(), value);
             }
             Self::Redb(database) => {
-                let (database, key) = (Arc::clone(database), key.to_owned());
-                let writing = tokio::task::spawn_blocking(move || {
+                let key = key.to_owned();
+                blocking(database, move |database| {
                     let transaction = database.begin_write().unwrap();
                     let mut table = transaction.open_table(TABLE).unwrap();
                     table.insert(key.as_str(), &*value).unwrap();
                     drop(table);
                     transaction.commit().unwrap();
-                });
-                writing.await.unwrap();
+                })
+                .await;
             }
             Self::Sqlite { writer, .. } => {
-                let put = sqlx::query(
-                    "INSERT INTO raw (key, value) VALUES (?1, ?2) \
-                     ON CONFLICT (key) DO UPDATE SET value = ?2",
-                );
-                put.bind(key).bind(&*value).execute(writer).await.unwrap();
+                sqlx::query(PUT).bind(key).bind(&*value).execute(writer).await.unwrap();
+            }
+            Self::Postgres(pool) => {
+                sqlx::query(PUT).bind(key).bind(&*value).execute(pool).await.unwrap();
+            }
+            Self::Redis(connection) => {
+                let mut put = redis::cmd("SET");
+                put.arg(key).arg(&*value).arg("PX").arg(3_600_000);
+                let () = put.query_async(&mut connection.clone()).await.unwrap();
             }
         }
     }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        match self {
+            Self::Map(shards) => drop(shard(shards, key).lock().unwrap().remove(key)),
+            Self::Redb(database) => {
+                let key = key.to_owned();
+                blocking(database, move |database| {
+                    let transaction = database.begin_write().unwrap();
+                    let mut table = transaction.open_table(TABLE).unwrap();
+                    table.remove(key.as_str()).unwrap();
+                    drop(table);
+                    transaction.commit().unwrap();
+                })
+                .await;
+            }
+            Self::Sqlite { writer, .. } => {
+                sqlx::query(DELETE).bind(key).execute(writer).await.unwrap();
+            }
+            Self::Postgres(pool) => {
+                sqlx::query(DELETE).bind(key).execute(pool).await.unwrap();
+            }
+            Self::Redis(connection) => {
+                let mut delete = redis::cmd("DEL");
+                let () = delete.arg(key).query_async(&mut connection.clone()).await.unwrap();
+            }
+        }
+    }
+
+    /// How many keys were listed, about `limit`.
+    pub(crate) async fn list(&self, limit: usize) -> usize {
+        let keys: Vec<String> = match self {
+            Self::Map(shards) => {
+                let keys = |shard: &Mutex<HashMap<String, Bytes>>| {
+                    shard.lock().unwrap().keys().take(limit).cloned().collect::<Vec<_>>()
+                };
+                shards.iter().flat_map(keys).take(limit).collect()
+            }
+            Self::Redb(database) => {
+                blocking(database, move |database| {
+                    let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
+                    let records = table.iter().unwrap().take(limit);
+                    records.map(|record| record.unwrap().0.value().to_owned()).collect()
+                })
+                .await
+            }
+            Self::Sqlite { readers, .. } => {
+                let query = sqlx::query_scalar(LIST).bind(i64::try_from(limit).unwrap());
+                query.fetch_all(readers).await.unwrap()
+            }
+            Self::Postgres(pool) => {
+                let query = sqlx::query_scalar(LIST).bind(i64::try_from(limit).unwrap());
+                query.fetch_all(pool).await.unwrap()
+            }
+            Self::Redis(connection) => {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(0).arg("COUNT").arg(limit);
+                let (_, keys): (u64, Vec<String>) =
+                    scan.query_async(&mut connection.clone()).await.unwrap();
+                keys
+            }
+        };
+        keys.len()
+    }
+}
+
+/// On a thread that may wait.
+async fn blocking<T: Send + 'static>(
+    database: &Arc<Database>,
+    work: impl FnOnce(&Database) -> T + Send + 'static,
+) -> T {
+    let database = Arc::clone(database);
+    tokio::task::spawn_blocking(move || work(&database)).await.unwrap()
 }

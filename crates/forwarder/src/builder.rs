@@ -1,6 +1,11 @@
 //! Configuration of a [`Forwarder`].
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{Extensions, HeaderName, Uri};
 use hyper_util::{
@@ -138,7 +143,7 @@ impl Builder {
     ///
     /// [`Error`] names the setting that cannot be used.
     pub fn build(self) -> Result<Forwarder, Error> {
-        let url = parse_backend(&self.backend)?;
+        let Place { url, socket } = parse_backend(&self.backend)?;
         let resource = self.resource_path.unwrap_or_else(|| url.path().to_owned());
         if !resource.is_empty() {
             path::check(&resource).map_err(Error::ResourcePath)?;
@@ -146,10 +151,13 @@ impl Builder {
         if let Some(name) = self.identity_headers.iter().find(|name| header::is_framing(name)) {
             return Err(Error::IdentityHeader { name: name.clone() });
         }
-        let connector = if url.scheme() == "https" {
-            Connector::tls(self.connect_timeout, self.tls_config).map_err(Error::Tls)?
-        } else {
-            Connector::plain(self.connect_timeout)
+        let limit = self.connect_timeout;
+        let connector = match socket {
+            Some(socket) => over_socket(limit, &socket)?,
+            None if url.scheme() == "https" => {
+                Connector::tls(limit, self.tls_config).map_err(Error::Tls)?
+            }
+            None => Connector::plain(limit),
         };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -158,6 +166,7 @@ impl Builder {
             .build(connector.clone());
         Ok(Forwarder::new(Backend {
             origin: origin(&url)?,
+            name: self.backend,
             url,
             client,
             connector,
@@ -169,11 +178,53 @@ impl Builder {
     }
 }
 
-fn parse_backend(backend: &str) -> Result<Url, Error> {
+/// Where the backend is.
+struct Place {
+    /// Its MCP endpoint; `localhost` behind a socket.
+    url: Url,
+    /// The Unix socket that it listens on, if it is not a TCP port.
+    socket: Option<PathBuf>,
+}
+
+fn parse_backend(backend: &str) -> Result<Place, Error> {
+    if let Some(rest) = backend.strip_prefix("unix:") {
+        return parse_socket(rest);
+    }
+    parse_url(backend).map(|url| Place { url, socket: None })
+}
+
+/// `/run/mcp.sock:/mcp`, or without a path on the server `/run/mcp.sock`.
+fn parse_socket(text: &str) -> Result<Place, Error> {
+    let (socket, path) = match text.split_once(":/") {
+        Some((socket, rest)) => (socket, format!("/{rest}")),
+        None => (text, "/".to_owned()),
+    };
+    if !socket.starts_with('/') || socket.starts_with("//") || socket.contains(['\0', ':']) {
+        return Err(Error::Backend {
+            reason: "a socket is named by its absolute path and the path on the server, as in \
+                     unix:/run/mcp.sock:/mcp",
+        });
+    }
+    let url = parse_url(&format!("http://localhost{path}"))?;
+    Ok(Place { url, socket: Some(socket.into()) })
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "other systems have no such sockets")]
+fn over_socket(limit: Duration, socket: &Path) -> Result<Connector, Error> {
+    Ok(Connector::unix(limit, socket))
+}
+
+#[cfg(not(unix))]
+fn over_socket(_: Duration, _: &Path) -> Result<Connector, Error> {
+    Err(Error::Backend { reason: "this system has no Unix sockets" })
+}
+
+fn parse_url(backend: &str) -> Result<Url, Error> {
     let refused = |reason| Err(Error::Backend { reason });
     let Ok(url) = Url::parse(backend) else { return refused("it is not an absolute URL") };
     if !matches!(url.scheme(), "http" | "https") {
-        return refused("its scheme is neither http nor https");
+        return refused("its scheme is none of http, https and unix");
     }
     if !url.username().is_empty() || url.password().is_some() {
         return refused("credentials in the URL are not sent; remove them");

@@ -1,7 +1,11 @@
-//! Connecting to the backend: TCP, TLS if the backend's URL says so, one time limit over both.
+//! Connecting to the backend: TCP, TLS if the backend's URL says so, or a Unix socket; one time
+//! limit over all of it.
 
+mod socket;
 mod stream;
 
+#[cfg(unix)]
+use std::path::Path;
 use std::{
     io,
     pin::Pin,
@@ -14,10 +18,11 @@ use http::Uri;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use rustls::crypto::aws_lc_rs;
-use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 use tower_service::Service;
 
-use self::stream::BackendStream;
+use self::{socket::Socket, stream::BackendStream};
 
 /// Probes on an idle connection, so that a stream whose backend vanished without a word ends some
 /// day: streams have no time limit of their own.
@@ -46,12 +51,21 @@ enum Transport {
     /// where the backend's limit on concurrent streams (100 is common) makes the hundred-and-first
     /// listening stream wait for ever.
     Tls(HttpsConnector<HttpConnector>),
+    /// Plain HTTP over the socket of this path.
+    #[cfg(unix)]
+    Unix(Arc<Path>),
 }
 
 impl Connector {
     /// For a backend on plain http.
     pub(crate) fn plain(limit: Duration) -> Self {
         Self { transport: Transport::Plain(tcp()), limit }
+    }
+
+    /// For a backend that listens on the socket `path`.
+    #[cfg(unix)]
+    pub(crate) fn unix(limit: Duration, path: &Path) -> Self {
+        Self { transport: Transport::Unix(path.into()), limit }
     }
 
     /// For a backend on https; `config` replaces the verifier of the operating system.
@@ -78,7 +92,7 @@ fn tcp() -> HttpConnector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = BackendStream<MaybeHttpsStream<TokioIo<TcpStream>>>;
+    type Response = BackendStream<Socket>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>> + Send>>;
 
@@ -86,6 +100,8 @@ impl Service<Uri> for Connector {
         match &mut self.transport {
             Transport::Plain(tcp) => tcp.poll_ready(cx).map_err(Into::into),
             Transport::Tls(tls) => tls.poll_ready(cx),
+            #[cfg(unix)]
+            Transport::Unix(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -94,10 +110,16 @@ impl Service<Uri> for Connector {
         let mut transport = self.transport.clone();
         Box::pin(async move {
             let connecting = async {
-                match &mut transport {
-                    Transport::Plain(tcp) => Ok(MaybeHttpsStream::Http(tcp.call(backend).await?)),
-                    Transport::Tls(tls) => tls.call(backend).await,
-                }
+                Ok::<_, Error>(match &mut transport {
+                    Transport::Plain(tcp) => {
+                        Socket::Tcp(Box::new(MaybeHttpsStream::Http(tcp.call(backend).await?)))
+                    }
+                    Transport::Tls(tls) => Socket::Tcp(Box::new(tls.call(backend).await?)),
+                    #[cfg(unix)]
+                    Transport::Unix(path) => {
+                        Socket::Unix(TokioIo::new(UnixStream::connect(path).await?))
+                    }
+                })
             };
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected.map(BackendStream::new),

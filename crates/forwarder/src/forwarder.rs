@@ -59,6 +59,8 @@ pub struct Forwarder(Arc<Backend>);
 
 /// Everything about the backend that is known from the start.
 pub(crate) struct Backend {
+    /// As it was configured, for the log.
+    pub(crate) name: String,
     pub(crate) url: Url,
     /// Scheme and authority of `url`.
     pub(crate) origin: Uri,
@@ -72,7 +74,8 @@ pub(crate) struct Backend {
 
 impl Forwarder {
     /// Starts the configuration of a forwarder to `backend`, the full http or https URL of an MCP
-    /// endpoint. The name is resolved for each connection anew.
+    /// endpoint, or `unix:/run/mcp.sock:/mcp` for one that listens on a Unix socket: the socket's
+    /// absolute path, then the path on the server. The name is resolved for each connection anew.
     pub fn builder(backend: &str) -> Builder {
         Builder::new(backend)
     }
@@ -228,7 +231,7 @@ impl Backend {
             Some(_) => Refusal::ConnectTimeout,
             None => Refusal::Unreachable,
         };
-        tracing::warn!(backend = %self.url, error = %Chain(error), "the backend gave no answer");
+        tracing::warn!(backend = self.name, error = %Chain(error), "the backend gave no answer");
         refusal
     }
 
@@ -240,7 +243,7 @@ impl Backend {
                 || headers.contains_key(header::WWW_AUTHENTICATE);
         if asks_for_credentials {
             tracing::warn!(
-                backend = %self.url,
+                backend = self.name,
                 %status,
                 "the backend asks for credentials of its own: turn its authentication off and let \
                  it trust the identity headers"
@@ -248,7 +251,10 @@ impl Backend {
             return Err(Refusal::BackendAuthentication);
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            tracing::warn!(backend = %self.url, "the backend switches protocols without being asked");
+            tracing::warn!(
+                backend = self.name,
+                "the backend switches protocols without being asked"
+            );
             return Err(Refusal::BackendAnswer);
         }
         Ok(())
@@ -272,7 +278,7 @@ impl Backend {
             }
             Location::Refuse if status.is_redirection() => {
                 tracing::warn!(
-                    backend = %self.url,
+                    backend = self.name,
                     location = location::without_query(location),
                     "the backend redirects to a place of its own that clients cannot reach"
                 );
@@ -300,7 +306,7 @@ impl Backend {
             Err(()) => None,
         };
         let Some(sealed) = sealed else {
-            tracing::warn!(backend = %self.url, "the backend's Mcp-Session-Id cannot be sealed");
+            tracing::warn!(backend = self.name, "the backend's Mcp-Session-Id cannot be sealed");
             return Err(Refusal::BackendAnswer);
         };
         headers.insert(MCP_SESSION_ID, sealed);
@@ -362,7 +368,7 @@ impl fmt::Display for Chain<'_> {
 impl fmt::Debug for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forwarder")
-            .field("backend", &self.0.url.as_str())
+            .field("backend", &self.0.name)
             .field("resource_path", &self.0.resource)
             .finish_non_exhaustive()
     }

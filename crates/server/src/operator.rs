@@ -48,7 +48,7 @@ struct Page {
 }
 
 enum Administration {
-    Remote(Remote),
+    Remote(Box<Remote>),
     Offline(Box<Offline>),
 }
 
@@ -68,7 +68,7 @@ impl Administration {
         let Some(token) = place.token else {
             bail!("give --admin-token-file: this storage has no place for the token beside it");
         };
-        Remote::new(&url, &token).map(Self::Remote)
+        Ok(Self::Remote(Box::new(Remote::new(&url, &token)?)))
     }
 
     async fn list(&self, list: &List, cursor: Option<&str>, limit: usize) -> anyhow::Result<Page> {
@@ -98,7 +98,7 @@ impl Administration {
 pub(crate) async fn sessions(command: SessionsCommand, sources: &Sources) -> anyhow::Result<()> {
     match command {
         SessionsCommand::List { whose, paging, place } => {
-            print_list(&List::Sessions(target(whose)), paging, place, sources).await
+            Box::pin(print_list(&List::Sessions(target(whose)), paging, place, sources)).await
         }
         SessionsCommand::Revoke { whose, all, id, place } => {
             let what = match (target(whose), id) {
@@ -107,7 +107,7 @@ pub(crate) async fn sessions(command: SessionsCommand, sources: &Sources) -> any
                 (None, None) if all => End::Sessions(Target::All),
                 (None, None) => bail!("say whose sessions end"),
             };
-            end(&what, place, sources).await
+            Box::pin(end(&what, place, sources)).await
         }
     }
 }
@@ -116,9 +116,11 @@ pub(crate) async fn sessions(command: SessionsCommand, sources: &Sources) -> any
 pub(crate) async fn clients(command: ClientsCommand, sources: &Sources) -> anyhow::Result<()> {
     match command {
         ClientsCommand::List { paging, place } => {
-            print_list(&List::Clients, paging, place, sources).await
+            Box::pin(print_list(&List::Clients, paging, place, sources)).await
         }
-        ClientsCommand::Delete { id, place } => end(&End::Client(id), place, sources).await,
+        ClientsCommand::Delete { id, place } => {
+            Box::pin(end(&End::Client(id), place, sources)).await
+        }
     }
 }
 

@@ -54,7 +54,7 @@ fn is_invalid_grant(answer: &Answer) -> bool {
 /// A client that knows both replicas, and tokens of Alice's.
 async fn logged_in(replicas: &Replicas) -> anyhow::Result<([Client; 2], Tokens)> {
     let clients = replicas.register().await?;
-    let tokens = clients[1].log_in(&mut Browser::new()?, &replicas.alice()).await?;
+    let tokens = clients[1].log_in(&mut Browser::new()?, &Replicas::alice()).await?;
     Ok((clients, tokens))
 }
 
@@ -63,7 +63,7 @@ async fn one_login_uses_both(store: Store) -> anyhow::Result<()> {
     // Registered at A, authorized at B, called back at A, which has the base URL.
     let [at_a, at_b] = replicas.register().await?;
     let mut browser = Browser::new()?;
-    let authorized = at_b.authorize(&mut browser, &replicas.alice()).await?;
+    let authorized = at_b.authorize(&mut browser, &Replicas::alice()).await?;
     let visited = |port| browser.visited.iter().any(|url| url.port() == Some(port));
     assert!(visited(replicas.ports[0]) && visited(replicas.ports[1]), "{:?}", browser.visited);
     let first = at_b.redeem(&authorized, &[]).await?.tokens()?;
@@ -88,7 +88,7 @@ async fn a_code_is_redeemed_once(store: Store) -> anyhow::Result<()> {
     let strangers = replicas.register().await?;
     let mut browser = Browser::new()?;
     for round in 0..rounds() {
-        let authorized = clients[0].authorize(&mut browser, &replicas.alice()).await?;
+        let authorized = clients[0].authorize(&mut browser, &Replicas::alice()).await?;
         let call = |client: &Client, change: &'static [(&'static str, Option<&'static str>)]| {
             let (client, authorized) = (client.clone(), authorized.clone());
             async move { client.redeem(&authorized, change).await }

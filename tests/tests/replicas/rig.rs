@@ -146,7 +146,7 @@ impl Replicas {
     }
 
     /// Alice, and what she wants.
-    pub(crate) fn alice(&self) -> Intent {
+    pub(crate) fn alice() -> Intent {
         let alice = dev_idp::User::alice();
         Intent::LogIn(User { name: alice.username, password: alice.password })
     }

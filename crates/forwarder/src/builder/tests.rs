@@ -10,7 +10,11 @@ fn unusable_backends_are_refused_without_repeating_them() {
         "/mcp",
         "127.0.0.1:9000/mcp",
         "ftp://h/mcp",
-        "unix:/run/mcp.sock",
+        "unix:",
+        "unix:mcp.sock:/mcp",
+        "unix://run/mcp.sock:/mcp",
+        "unix:/run/mcp.sock:mcp",
+        "unix:/run/mcp.sock:/mcp?key=secret",
         "http://user@h/mcp",
         "http://user:secret@h/mcp",
         "http://h/mcp?key=secret",
@@ -25,9 +29,14 @@ fn unusable_backends_are_refused_without_repeating_them() {
 
 #[test]
 fn usable_backends_are_taken() {
-    for backend in
-        ["http://127.0.0.1:9000/mcp", "http://[::1]:9000", "http://h", "http://münchen.example/x"]
-    {
+    for backend in [
+        "unix:/run/mcp.sock",
+        "unix:/run/mcp.sock:/mcp",
+        "http://127.0.0.1:9000/mcp",
+        "http://[::1]:9000",
+        "http://h",
+        "http://münchen.example/x",
+    ] {
         assert!(Forwarder::builder(backend).build().is_ok(), "{backend}");
     }
 }

@@ -11,3 +11,5 @@ mod sessions;
 mod streams;
 mod support;
 mod tls;
+#[cfg(unix)]
+mod unix_socket;

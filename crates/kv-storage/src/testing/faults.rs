@@ -1,20 +1,4 @@
 //! A store that fails, waits or stops on command, for tests of what is above it.
-//!
-//! ```
-//! use kv_storage::{ErrorKind, KeyValue, Memory, Ttl, testing::{Fault, Faulty, Operation}};
-//!
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() {
-//! let store = Faulty::new(Memory::new());
-//! let faults = store.faults();
-//! // The second write to "codes" is done, but its caller does not learn that.
-//! faults.inject(Fault::outcome_unknown().on(Operation::Put).in_collection("codes").nth(2));
-//! let put = |key| store.put("codes", key, "value".into(), Ttl::Forever);
-//! assert!(put("a").await.is_ok());
-//! assert_eq!(put("b").await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
-//! assert!(store.get("codes", "b").await.unwrap().is_some());
-//! # }
-//! ```
 
 use std::{
     borrow::Cow,
@@ -37,6 +21,22 @@ use crate::{
 ///
 /// A fault at the backend goes inside [`Encrypted`](crate::Encrypted). Around a [`Protected`]
 /// store it is protected as well.
+///
+/// ```
+/// use kv_storage::{ErrorKind, KeyValue, Memory, Ttl, testing::{Fault, Faulty, Operation}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let store = Faulty::new(Memory::new());
+/// let faults = store.faults();
+/// // The second write to "codes" is done, but its caller does not learn that.
+/// faults.inject(Fault::outcome_unknown().on(Operation::Put).in_collection("codes").nth(2));
+/// let put = |key| store.put("codes", key, "value".into(), Ttl::Forever);
+/// assert!(put("a").await.is_ok());
+/// assert_eq!(put("b").await.unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+/// assert!(store.get("codes", "b").await.unwrap().is_some());
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Faulty<S> {
     store: S,

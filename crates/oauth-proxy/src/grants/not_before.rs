@@ -20,7 +20,7 @@ use crate::{
 /// deadlines, and writes.
 const CALLBACK: Duration = Duration::from_mins(5);
 
-/// Everybody's logins.
+/// Before the issuer whose logins are meant: another deployment may share the storage.
 const EVERYBODY: &str = "all";
 
 /// Whose logins come to nothing.
@@ -69,7 +69,9 @@ fn keys(app: &App, whose: Whose<'_>) -> Vec<String> {
         tags.map(|(_, tag)| format!("person/{}", BASE64_URL_SAFE_NO_PAD.encode(tag))).collect()
     };
     match whose {
-        Whose::Everybody => vec![EVERYBODY.to_owned()],
+        Whose::Everybody => {
+            vec![format!("{EVERYBODY}/{}", sha256_base64url(app.config.issuer.as_bytes()))]
+        }
         Whose::Client(id) => vec![format!("client/{}", sha256_base64url(id.as_bytes()))],
         Whose::Person { issuer: Some(issuer), subject } => {
             person(&[issuer.as_bytes(), subject.as_bytes()])

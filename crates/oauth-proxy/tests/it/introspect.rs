@@ -54,9 +54,6 @@ async fn a_good_token_is_described_to_its_resource_server() {
             "iat": 1_800_000_000_u64, "exp": 1_800_003_605_u64, "jti": access["jti"],
         })
     );
-    let refresh = answer(&deployment, "rs", &tokens.refresh).await.json();
-    assert_eq!(refresh["active"], true);
-    assert_eq!(refresh.get("token_type"), None, "nobody should call with it");
 }
 
 #[tokio::test]
@@ -68,7 +65,7 @@ async fn whatever_is_not_good_for_it_is_inactive_and_no_more_is_said() {
     forged.pop();
     let cases = [
         ("other", tokens.access.as_str(), "another audience"),
-        ("other", &tokens.refresh, "a refresh token of another audience"),
+        ("rs", &tokens.refresh, "a refresh token, which nobody should call with"),
         ("rs", "nonsense", "nonsense"),
         ("rs", &forged, "a forged signature"),
         ("rs", "r1.key.grant.0.AAAA", "a forged refresh token"),
@@ -78,14 +75,11 @@ async fn whatever_is_not_good_for_it_is_inactive_and_no_more_is_said() {
     }
     let revoked = deployment.login(&client).await;
     deployment.post("/revoke", &[("token", &*revoked.refresh), ("client_id", &*client)]).await;
-    for token in [&revoked.access, &revoked.refresh] {
-        assert_eq!(answer(&deployment, "rs", token).await.body, INACTIVE, "revoked");
-    }
+    assert_eq!(answer(&deployment, "rs", &revoked.access).await.body, INACTIVE, "revoked");
     let rotated = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
-    assert_eq!(answer(&deployment, "rs", &tokens.refresh).await.json()["active"], true, "grace");
     deployment.clock.advance(Duration::from_secs(121));
-    assert_eq!(answer(&deployment, "rs", &tokens.refresh).await.body, INACTIVE, "used long ago");
     // Looking at a replayed token is no replay.
+    assert_eq!(answer(&deployment, "rs", &tokens.refresh).await.body, INACTIVE, "used long ago");
     Tokens::of(&deployment.refresh(&client, &rotated.refresh).await);
     deployment.clock.advance(Duration::from_hours(1) + Duration::from_secs(5));
     assert_eq!(answer(&deployment, "rs", &tokens.access).await.body, INACTIVE, "expired");
@@ -149,10 +143,8 @@ async fn an_outage_is_no_verdict() {
     let client = deployment.register().await;
     let tokens = deployment.login(&client).await;
     deployment.storage.fail("grants");
-    for token in [&tokens.access, &tokens.refresh] {
-        let answer = ask(&deployment, "rs", SECRET, token).await;
-        answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
-    }
+    let answer = ask(&deployment, "rs", SECRET, &tokens.access).await;
+    answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
 }
 
 #[tokio::test]

@@ -1,10 +1,6 @@
 //! The token of the administration: whoever can read its file may list and end sessions.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, fs, path::Path, sync::Arc};
 
 use anyhow::{Context, bail};
 use axum::{
@@ -64,7 +60,7 @@ impl AdminToken {
 }
 
 /// A new one at each start: one that was copied dies with the process.
-fn make(path: &PathBuf) -> anyhow::Result<SecretString> {
+fn make(path: &Path) -> anyhow::Result<SecretString> {
     let token = random_token::<32>();
     data_dir::replace_private(path, token.as_bytes())
         .with_context(|| format!("could not write the admin token to {}", path.display()))?;

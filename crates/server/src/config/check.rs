@@ -79,7 +79,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         Some(url) if !url.starts_with("https:") => Err("it is for an https backend".to_owned()),
         _ => backend_tls::trusting(file),
     });
-    let identity = identity(reader);
+    let identity = identity(reader, backend.as_deref());
     let storage = storage(reader);
     let storage_keys = reader.keys(&STORAGE_ENCRYPTION_KEY, |keys| {
         // What Fernet reads as a key, AES-GCM does too.
@@ -212,8 +212,11 @@ fn resource_server(
     let server = ResourceServer::new(id, &reader::secret_file(path)?);
     known.push(server);
     let servers = known.clone();
-    build(trial(GOOD_CONFIG_URL).proxy(move |proxy| {
-        servers.into_iter().fold(proxy, |proxy, server| proxy.resource_server(server))
+    build(trial(GOOD_CONFIG_URL).proxy(move |mut proxy| {
+        for server in servers {
+            proxy = proxy.resource_server(server);
+        }
+        proxy
     }))?;
     Ok(known)
 }
@@ -331,7 +334,7 @@ fn access(reader: &mut Reader<'_>, config_url: &str) -> Access {
     }
 }
 
-fn identity(reader: &mut Reader<'_>) -> Ways {
+fn identity(reader: &mut Reader<'_>, backend: Option<&str>) -> Ways {
     let ways = reader.list(&IDENTITY);
     for way in &ways {
         if !["headers", "assertion", "provider-token", "none"].contains(&way.as_str()) {
@@ -345,6 +348,16 @@ fn identity(reader: &mut Reader<'_>) -> Ways {
     let has = |wanted| ways.iter().any(|way| way == wanted);
     if has("none") && ways.iter().any(|way| way != "none") {
         reader.wrong(&IDENTITY, "none goes with nothing else");
+    }
+    let in_the_clear =
+        backend.is_some_and(|backend| backend.starts_with("http:") && !is_loopback(backend));
+    if has("provider-token") && in_the_clear {
+        let why = format!(
+            "provider-token would show the provider's tokens to the network; {} must be on \
+             loopback, a Unix socket or https",
+            BACKEND.own_name().flag()
+        );
+        reader.wrong(&IDENTITY, why);
     }
     let lifetime = reader.parsed(&ASSERTION_LIFETIME, assertion_lifetime);
     Ways {

@@ -166,7 +166,7 @@ settings! {
     ALLOW_ANY_USER = "allow-any-user", Access, Switch, "true|false", Is("false"),
         "everybody whom the provider lets log in";
     BACKEND = "backend", Backend, Text, "URL", Required,
-        "the full URL of the MCP endpoint behind";
+        "the full URL of the MCP endpoint behind, or unix:/run/mcp.sock:/mcp";
     BACKEND_CA_FILE = "backend-ca-file", Backend, Text, "FILE",
         Means("the CAs of the operating system"), "PEM file of the CAs that vouch for an https backend";
     IDENTITY = "identity", Backend, List, "WAY", Is("headers"),

@@ -70,6 +70,20 @@ fn an_unreadable_file_hides_no_other_complaint_and_makes_none_up() {
 }
 
 #[test]
+fn provider_tokens_cross_no_network_in_the_clear() {
+    for (backend, is_good) in [
+        ("http://127.0.0.1:9001/mcp", true),
+        ("unix:/run/mcp.sock:/mcp", true),
+        ("https://mcp.internal/mcp", true),
+        ("http://mcp.internal/mcp", false),
+    ] {
+        let loaded = load(&[("identity", "provider-token"), ("backend", backend)]);
+        assert_eq!(loaded.is_ok(), is_good, "{backend}: {loaded:?}");
+        assert!(load(&[("backend", backend)]).is_ok(), "{backend}");
+    }
+}
+
+#[test]
 fn what_must_be_given_is_enough() {
     let config = load(&[]).unwrap();
     assert_eq!(config.listen, Listen::At("127.0.0.1:8000".parse().unwrap()));
@@ -187,7 +201,7 @@ fn everything_that_is_missing_is_named_at_once() {
     error: --client-id (environment OIDC_PROXY_CLIENT_ID, TOML client_id) is missing: the id of your application at the provider
     error: --base-url (environment OIDC_PROXY_BASE_URL, TOML base_url) is missing: the URL under which clients reach this server
     error: nobody could log in: give --allow-email (environment OIDC_PROXY_ALLOW_EMAIL, TOML allow_email), --allow-email-domain (environment OIDC_PROXY_ALLOW_EMAIL_DOMAIN, TOML allow_email_domain), --allow-group (environment OIDC_PROXY_ALLOW_GROUP, TOML allow_group), --allow-claim (environment OIDC_PROXY_ALLOW_CLAIM, TOML allow_claim), or --allow-any-user (environment OIDC_PROXY_ALLOW_ANY_USER, TOML allow_any_user) for everybody whom the provider lets in
-    error: --backend (environment OIDC_PROXY_BACKEND, TOML backend) is missing: the full URL of the MCP endpoint behind
+    error: --backend (environment OIDC_PROXY_BACKEND, TOML backend) is missing: the full URL of the MCP endpoint behind, or unix:/run/mcp.sock:/mcp
     "#);
 }
 
@@ -259,7 +273,7 @@ fn wrong_names_of_ours() {
     error: --redirect-path (environment OIDC_PROXY_REDIRECT_PATH, TOML redirect_path): `/token` is taken by another endpoint of this server
     error: --redirect-path (environment OIDC_PROXY_REDIRECT_PATH, TOML redirect_path): `/mcp/callback` lies in the MCP endpoint, where the provider cannot return
     error: --backend (environment OIDC_PROXY_BACKEND, TOML backend): cannot forward to this backend URL: it is not an absolute URL
-    error: --backend (environment OIDC_PROXY_BACKEND, TOML backend): cannot forward to this backend URL: its scheme is neither http nor https
+    error: --backend (environment OIDC_PROXY_BACKEND, TOML backend): cannot forward to this backend URL: its scheme is none of http, https and unix
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): "header" is none of headers, assertion, provider-token, none
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): none goes with nothing else
     error: --identity (environment OIDC_PROXY_IDENTITY, TOML identity): it names no way; none is said as none

@@ -33,47 +33,36 @@ pub(crate) async fn attach(
         Err(error) => return refusal(&error),
     };
     let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
-    match HeaderValue::from_str(&bearer) {
-        Ok(value) => {
-            request.extensions_mut().insert(ProviderToken(sensitive(value)));
-            next.run(request).await
-        }
-        Err(_) => {
-            tracing::error!("the provider's access token cannot stand in a header");
-            answer(
-                StatusCode::BAD_GATEWAY,
-                "server_error",
-                "the identity provider's token is unusable",
-            )
-        }
-    }
+    let Ok(value) = HeaderValue::from_str(&bearer) else {
+        tracing::error!("the provider's access token cannot stand in a header");
+        return answer(
+            StatusCode::BAD_GATEWAY,
+            "server_error",
+            "the identity provider's token is unusable",
+        );
+    };
+    request.extensions_mut().insert(ProviderToken(sensitive(value)));
+    next.run(request).await
 }
 
 /// An outage is not a bad token (D7).
 fn refusal(error: &VerifyError) -> Response {
-    match error {
-        VerifyError::Unavailable { retry_after, source } => {
-            tracing::warn!(cause = %source, "a request was not forwarded without a fresh token");
-            let mut response = answer(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "temporarily_unavailable",
-                "the identity provider's token cannot be had now; try again shortly",
-            );
-            let seconds = HeaderValue::from(retry_after.as_secs());
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            response
-        }
-        _ => {
-            let mut response = answer(
-                StatusCode::UNAUTHORIZED,
-                "invalid_token",
-                "the login has ended; log in again",
-            );
-            let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            response
-        }
-    }
+    let VerifyError::Unavailable { retry_after, source } = error else {
+        let mut response =
+            answer(StatusCode::UNAUTHORIZED, "invalid_token", "the login has ended; log in again");
+        let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        return response;
+    };
+    tracing::warn!(cause = %source, "a request was not forwarded without a fresh token");
+    let mut response = answer(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "temporarily_unavailable",
+        "the identity provider's token cannot be had now; try again shortly",
+    );
+    let seconds = HeaderValue::from(retry_after.as_secs());
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
 }
 
 fn answer(status: StatusCode, error: &str, description: &str) -> Response {

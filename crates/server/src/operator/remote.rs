@@ -110,7 +110,7 @@ impl Remote {
             let response = self.client.request(request).await?;
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-            let body = body.map_err(|error| anyhow::Error::from_boxed(error))?;
+            let body = body.map_err(anyhow::Error::from_boxed)?;
             anyhow::Ok((status, body.to_bytes()))
         };
         let (status, body) = timeout(DEADLINE, exchange)

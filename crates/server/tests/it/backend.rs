@@ -1,4 +1,4 @@
-//! Backends on https with a certificate of a private authority.
+//! Backends on https with a certificate of a private authority, and on a Unix socket.
 
 use std::{fs, net::Ipv4Addr, path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     runtime::Runtime,
 };
 use tokio_rustls::TlsAcceptor;
@@ -82,6 +82,33 @@ fn a_private_authority_vouches_for_the_backend() {
         assert_eq!(answer.status, 502, "{arguments:?} {}", answer.body);
         assert!(answer.body.contains("\"error\":\"backend_unreachable\""), "{}", answer.body);
     }
+}
+
+#[test]
+fn a_backend_can_listen_on_a_unix_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("mcp.sock");
+    let argument = format!("--backend=unix:{}:/mcp", socket.display());
+    let answer = called(std::slice::from_ref(&argument));
+    assert_eq!(answer.status, 502, "{}", answer.body);
+
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(async { UnixListener::bind(&socket) }).unwrap();
+    runtime.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 4096];
+            let length = stream.read(&mut head).await.unwrap_or_default();
+            let is_asked = head[..length].starts_with(b"POST /mcp HTTP/1.1\r\n");
+            let status = if is_asked { 200 } else { 500 };
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 13\r\n\r\nfrom a socket"
+            );
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    let answer = called(&[argument]);
+    assert_eq!((answer.status, &*answer.body), (200, "from a socket"));
 }
 
 #[test]

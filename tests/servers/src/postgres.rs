@@ -229,7 +229,7 @@ impl Postgres {
     /// If the server refuses it, with what it says.
     pub fn execute(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         let psql = self.bin.join("psql");
-        let psql = if psql.is_file() { psql } else { program::find("psql", VARIABLE)? };
+        let psql = if psql.is_file() { psql } else { program::find("psql", "TEST_PSQL")? };
         let output = Command::new(psql)
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER])
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-d", database, "-c", sql])
@@ -309,8 +309,16 @@ impl Drop for Postgres {
     }
 }
 
-/// The directory of the programs: from the environment, from `PATH`, or where Debian has them.
+/// The directory of the programs. A symbolic link to one of them may stand where the others are
+/// not, so it is followed.
 fn bin() -> anyhow::Result<PathBuf> {
+    let bin = named_bin()?;
+    let initdb = fs::canonicalize(bin.join("initdb")).ok();
+    Ok(initdb.and_then(|initdb| initdb.parent().map(Path::to_owned)).unwrap_or(bin))
+}
+
+/// From the environment, from `PATH`, or where Debian has them.
+fn named_bin() -> anyhow::Result<PathBuf> {
     if let Some(bin) = env::var_os(VARIABLE) {
         return Ok(bin.into());
     }

@@ -4,6 +4,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout } from 'node:timers/promises';
 
 import { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
@@ -55,5 +56,16 @@ async function browse(line) {
   process.stderr.write(`${line}\n`);
   if (!/^https?:\S+$/.test(line)) return;
   const callback = await authorize(line);
-  await fetch(callback);
+  await visit(callback, Date.now() + patience.timeout);
+}
+
+/** It names the port a moment before it listens there; a person is never that fast. */
+async function visit(url, deadline) {
+  try {
+    await fetch(url);
+  } catch (error) {
+    if (error.cause?.code !== 'ECONNREFUSED' || Date.now() > deadline) throw error;
+    await setTimeout(50);
+    await visit(url, deadline);
+  }
 }

@@ -65,9 +65,10 @@ pub(crate) async fn with(driver: &mut Driver, mut rig: Rig, subject: &str) -> an
     let identity: Value = serde_json::from_str(&driver.call("whoami", json!({})).await?.text)?;
     ensure!(identity["x-forwarded-user"] == subject, "{identity}");
     ensure!(identity["x-forwarded-email"] == "alice@example.com", "{identity}");
-    let counted = driver.call("countdown", json!({"steps": 3, "interval_ms": 50})).await?;
-    // The last step and the result come at once, and with the result some stop listening to steps.
-    ensure!(counted.progress.starts_with(&[1.0, 2.0]), "{counted:?}");
+    let counted = driver.call("countdown", json!({"steps": 3, "interval_ms": 200})).await?;
+    // With the result some stop listening to steps, and a busy machine delivers several at once.
+    ensure!(!counted.progress.is_empty(), "{counted:?}");
+    ensure!([1.0, 2.0, 3.0].starts_with(&counted.progress), "{counted:?}");
     ensure!(counted.text == "Counted down 3 steps.", "{counted:?}");
 
     // Some refresh as soon as their listening stream ends, without a call.

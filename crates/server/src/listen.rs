@@ -4,6 +4,7 @@
 
 mod connection;
 mod stall;
+mod taking;
 mod unread;
 
 use std::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Request, Version, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -24,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Limits, stall::Stalling, unread};
+use super::{Limits, stall::Stalling, taking::Taking, unread};
 
 /// The most bytes of a request's head, and of the buffer that it is read into. Cookies and a long
 /// `state` fit; a stranger fills no memory.
@@ -63,20 +63,24 @@ pub(super) async fn serve(
 ) {
     prepare(&stream);
     let activity = Arc::new(Activity::new());
+    let taking = Arc::new(Taking::new(limits.stall));
     let service = service_fn({
-        let activity = Arc::clone(&activity);
+        let (activity, taking) = (Arc::clone(&activity), Arc::clone(&taking));
         move |mut request: Request<Incoming>| {
             let under_way = UnderWay::begin(&activity);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let router = router.clone();
+            let (router, taking) = (router.clone(), Arc::clone(&taking));
+            // On HTTP/1 an answer that is not taken holds up writing, see `Stalling`.
+            let has_windows = request.version() == Version::HTTP_2;
             async move {
                 let response = answer(router, request).await;
                 // Until the last byte was taken, or nobody wants it any more.
                 Ok::<_, Infallible>(response.map(|body| {
-                    Body::new(body.map_frame(move |frame| {
+                    let body = Body::new(body.map_frame(move |frame| {
                         let _held = &under_way;
                         frame
-                    }))
+                    }));
+                    if has_windows { taking.watched(body) } else { body }
                 }))
             }
         }
@@ -87,6 +91,8 @@ pub(super) async fn serve(
     tokio::select! {
         ended = &mut serving => return log_end(peer, ended),
         () = stop.cancelled() => {}
+        // A farewell would wait for the very answer.
+        () = taking.overdue() => return tracing::debug!(%peer, "an answer was not taken in time"),
         () = activity.idle(limits) => tracing::debug!(%peer, "nothing was asked for too long"),
     }
     // Nothing new; what is under way may end. The listener has its own limit on that.

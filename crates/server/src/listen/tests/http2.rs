@@ -1,5 +1,10 @@
 //! HTTP/2 by hand, frame by frame: no client of good manners goes past these limits.
 
+use std::{convert::Infallible, future::ready};
+
+use axum::body::Body;
+use futures_util::{StreamExt, stream};
+
 use super::*;
 
 const DATA: u8 = 0;
@@ -157,6 +162,39 @@ async fn headers_are_bounded_in_size() {
     // A refusal without a body, a reset, a farewell or the end: never the handler's answer.
     let answer = peer.until(|frame| [HEADERS, RESET, GO_AWAY].contains(&frame.kind)).await;
     assert!(answer.is_none_or(|frame| frame.kind != HEADERS || frame.flags & END_STREAM != 0));
+    end(running).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_the_client_grants_no_window_ends_the_connection() {
+    let limits = Limits { stall: Duration::from_millis(100), ..Limits::default() };
+    let running = start(hello(), limits).await;
+    let mut peer = Peer::new(running.port).await;
+    // INITIAL_WINDOW_SIZE
+    peer.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await;
+    peer.send(&ask(1)).await;
+    peer.until(|frame| frame.kind == HEADERS).await.expect("the head of an answer");
+    assert!(peer.until(|frame| frame.kind == DATA).await.is_none(), "there is no window");
+    end(running).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_has_nothing_to_say_is_no_answer_that_waits() {
+    let silent = Router::new().route(
+        "/",
+        get(async || {
+            let first = stream::once(ready(Ok::<_, Infallible>("first")));
+            Body::from_stream(first.chain(stream::pending()))
+        }),
+    );
+    let stall = Duration::from_millis(50);
+    let limits = Limits { stall, drain: Duration::ZERO, ..Limits::default() };
+    let running = start(silent, limits).await;
+    let mut peer = Peer::new(running.port).await;
+    peer.send(&ask(1)).await;
+    peer.until(|frame| frame.kind == DATA).await.expect("the first event");
+    let over = timeout(stall * 10, peer.until(|frame| frame.kind != SETTINGS)).await;
+    assert!(over.is_err(), "{over:?}");
     end(running).await;
 }
 

@@ -221,10 +221,15 @@ impl KeyValue for Redis {
         self.key(collection, prefix)?;
         let pattern = self.keys.pattern(collection, prefix);
         let (found, next) = scan::page(&self.servers, &pattern, cursor.as_ref(), limit).await?;
-        let keys = found
-            .into_iter()
-            .map(|key| self.keys.logical(collection, key).ok_or_else(|| error::corrupt("a key")));
-        Ok(Page { keys: keys.collect::<Result<_>>()?, next })
+        // Somebody else's key, which could be none of ours, must not hide those that are.
+        let ours = |key| {
+            let ours = self.keys.logical(collection, key);
+            if ours.is_none() {
+                tracing::warn!(collection, "Redis holds a key under our prefix that is not text");
+            }
+            ours
+        };
+        Ok(Page { keys: found.into_iter().filter_map(ours).collect(), next })
     }
 
     async fn health(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use kv_storage::{Cursor, Error, ErrorKind, KeyValue, Page, Ttl, Version};
+use kv_storage::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Ttl, Version};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -107,20 +107,46 @@ impl Store {
     /// What stands under each of `keys`, in their order. One record that cannot be read does not
     /// spoil the others.
     pub(crate) async fn get_many<R: Record>(&self, keys: &[&str]) -> Result<Vec<Found<R>>> {
-        let entries = self.storage.get_many(R::COLLECTION, keys).await?;
+        let entries = self.entries(R::COLLECTION, keys).await?;
         let found = entries.into_iter().map(|entry| {
-            let Some(entry) = entry else { return Found::Absent };
-            decode(&entry.value).map_or_else(
-                |error| {
-                    tracing::warn!(cause = %chain(&error), "a record was left out");
-                    let event = AuditEvent::record_unreadable(R::COLLECTION);
-                    audit::tell(self.audit.as_deref(), &event);
-                    Found::Unreadable
-                },
-                |record| Found::Record(Stored { record, version: entry.version }),
-            )
+            let read = match entry {
+                Ok(None) => return Found::Absent,
+                Ok(Some(entry)) => decode(&entry.value)
+                    .map(|record| Found::Record(Stored { record, version: entry.version })),
+                Err(error) => Err(error.into()),
+            };
+            read.unwrap_or_else(|error: StoreError| {
+                tracing::warn!(cause = %chain(&error), "a record was left out");
+                let event = AuditEvent::record_unreadable(R::COLLECTION);
+                audit::tell(self.audit.as_deref(), &event);
+                Found::Unreadable
+            })
         });
         Ok(found.collect())
+    }
+
+    /// The storage's answer for each key: an entry or that it is corrupt.
+    async fn entries(
+        &self,
+        collection: &str,
+        keys: &[&str],
+    ) -> Result<Vec<kv_storage::Result<Option<Entry>>>> {
+        let is_corrupt = |error: &Error| error.kind() == ErrorKind::Corrupt;
+        match self.storage.get_many(collection, keys).await {
+            Ok(entries) => return Ok(entries.into_iter().map(Ok).collect()),
+            Err(error) if is_corrupt(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // One spoils the call; which one it is shows when each is read alone.
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            let entry = self.storage.get(collection, key).await;
+            match entry {
+                Err(error) if !is_corrupt(&error) => return Err(error.into()),
+                entry => entries.push(entry),
+            }
+        }
+        Ok(entries)
     }
 
     pub(crate) async fn put<R: Record>(&self, key: &str, record: &R, ttl: Duration) -> Result<()> {

@@ -98,6 +98,23 @@ async fn grants_are_listed_by_person_and_client_page_by_page() {
 }
 
 #[tokio::test]
+async fn what_is_no_record_saves_no_other_grant() {
+    let deployment = immediate();
+    let client = deployment.register().await;
+    let spoiled = login_as(&deployment, &client, "alice").await;
+    let (grants, _) = all(&deployment, &GrantFilter::All, 10).await;
+    let other = login_as(&deployment, &client, "bob").await;
+    deployment.storage.spoil(&grants[0].id);
+    let (left, _) = all(&deployment, &GrantFilter::All, 10).await;
+    assert_eq!(left.iter().map(|grant| &*grant.subject).collect::<Vec<_>>(), ["bob"]);
+    let administration = deployment.proxy.administration();
+    assert_eq!(administration.revoke(&GrantFilter::All).await.unwrap(), 1);
+    for token in [spoiled.access, other.access] {
+        assert_ne!(deployment.call(&token).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_of_something_else_is_refused() {
     let deployment = Deployment::new();
     for text in ["", "nonsense", "7", "1.AAAA"] {

@@ -38,6 +38,8 @@ struct Shared {
     dawdles: AtomicBool,
     /// How many operations still work, and what becomes of the one after them.
     fault_at: Mutex<Option<(usize, Fault)>>,
+    /// Under this key the store finds what is no record.
+    spoiled: Mutex<Option<String>>,
     /// Collection and what goes wrong there, once or for ever.
     fault: Mutex<Option<(&'static str, Fault, bool)>>,
 }
@@ -66,6 +68,21 @@ impl Probe {
     /// Every operation waits for a turn before it happens and after.
     pub(crate) fn dawdle(&self) {
         self.shared.dawdles.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the store finds something under this key that it cannot make sense of.
+    pub(crate) fn spoil(&self, key: &str) {
+        *self.shared.spoiled.lock().unwrap() = Some(key.to_owned());
+    }
+
+    fn check_spoiled(&self, keys: &[&str]) -> Result<()> {
+        let spoiled = self.shared.spoiled.lock().unwrap();
+        match &*spoiled {
+            Some(key) if keys.contains(&key.as_str()) => {
+                Err(Error::new(ErrorKind::Corrupt, "the test spoiled the record"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Does an operation unless the process is dead.
@@ -218,11 +235,13 @@ fn answered<T>(lost: bool, value: T) -> Result<T> {
 impl KeyValue for Probe {
     async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         self.read(collection)?;
+        self.check_spoiled(&[key])?;
         self.guarded(self.inner.get(collection, key)).await
     }
 
     async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
         self.read(collection)?;
+        self.check_spoiled(keys)?;
         self.shared.largest_read.fetch_max(keys.len(), Ordering::SeqCst);
         self.guarded(self.inner.get_many(collection, keys)).await
     }

@@ -207,11 +207,38 @@ pub(crate) fn replace_keys(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(text)?;
+        keep_owner(path, file.path())?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok::<(), io::Error>(())
     };
     write().with_context(|| format!("could not write {}", path.display()))
+}
+
+/// Gives the new file to whom the old one belongs: keys are rotated by an administrator and read
+/// by the service.
+#[cfg(unix)]
+fn keep_owner(old: &Path, new: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    let Ok(old) = fs::metadata(old) else { return Ok(()) };
+    let made = fs::metadata(new)?;
+    if (old.uid(), old.gid()) == (made.uid(), made.gid()) {
+        return Ok(());
+    }
+    chown(new, Some(old.uid()), Some(old.gid()))
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Refuses a secret that others could have put there, and says if they can read it.
+pub(crate) fn check_given(path: &Path) -> anyhow::Result<()> {
+    refuse_if_written_by_others(path)?;
+    warn_if_readable_by_others(path);
+    Ok(())
 }
 
 /// The one name of a database, if there is one already.

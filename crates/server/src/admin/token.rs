@@ -70,6 +70,7 @@ fn make(path: &Path) -> anyhow::Result<SecretString> {
 fn read(path: &Path) -> anyhow::Result<SecretString> {
     let text = fs::read_to_string(path)
         .with_context(|| format!("could not read the admin token in {}", path.display()))?;
+    data_dir::check_given(path)?;
     let token = text.trim();
     if token.len() < LEAST_CHARS {
         bail!("the admin token in {} is shorter than {LEAST_CHARS} characters", path.display());
@@ -147,5 +148,12 @@ mod tests {
         fs::write(&path, format!("{}\n", "x".repeat(LEAST_CHARS))).unwrap();
         AdminToken::set_up(&file).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap().len(), LEAST_CHARS + 1, "it is left alone");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+            let planted = AdminToken::set_up(&file).unwrap_err().to_string();
+            assert!(planted.contains("everybody can write"), "{planted}");
+        }
     }
 }

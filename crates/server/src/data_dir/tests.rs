@@ -158,3 +158,21 @@ fn another_name_does_not_get_around_the_lock() {
         assert!(refused.to_string().contains("2 names (hard links)"), "{refused}");
     }
 }
+
+/// Only root can give a file away, and only root needs to.
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_is_replaced_keeps_its_owner() {
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    const SERVICE: u32 = 65_534;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys");
+    fs::write(&path, "old").unwrap();
+    let given = chown(&path, Some(SERVICE), Some(SERVICE)).is_ok();
+    replace_keys(&path, b"new").unwrap();
+    let kept = fs::metadata(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    assert_eq!(kept.mode() & 0o777, 0o600);
+    assert_eq!(kept.uid() == SERVICE && kept.gid() == SERVICE, given);
+}

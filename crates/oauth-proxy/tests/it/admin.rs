@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
-use kv_storage::Ttl;
+use kv_storage::{KeyValue, Ttl};
 use oauth_proxy::{
     ProviderRevocation,
     admin::{GrantFilter, GrantState, GrantSummary, MAX_PAGE, PageCursor},
@@ -112,6 +112,17 @@ async fn what_is_no_record_saves_no_other_grant() {
     for token in [spoiled.access, other.access] {
         assert_ne!(deployment.call(&token).await.status, StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn a_mark_for_everybody_is_of_its_own_deployment() {
+    let mut marks = BTreeSet::new();
+    for base in ["https://one.example", "https://two.example"] {
+        let deployment = Deployment::at(base, |builder| builder);
+        deployment.proxy.administration().revoke(&GrantFilter::All).await.unwrap();
+        marks.extend(deployment.storage.scan("not_before", "", None, 10).await.unwrap().keys);
+    }
+    assert_eq!(marks.len(), 2, "one storage may hold both: {marks:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, random};
 
 /// Names one write of one record: sixteen random bytes, drawn anew by every write.
 ///
@@ -19,15 +19,15 @@ impl Version {
 
     /// A new version; backends draw one for every write.
     ///
+    /// Its bytes are the operating system's randomness, which each thread draws a page at a time:
+    /// see that a process that uses this crate is not continued twice, by `fork` without `exec` or
+    /// from a snapshot of its memory, or the two draw the same versions for a while.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Unavailable`] if the operating system has no randomness.
     pub fn random() -> Result<Self> {
-        let mut bytes = [0; Self::LENGTH];
-        getrandom::fill(&mut bytes).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "draw a random version").with_source(error)
-        })?;
-        Ok(Self(bytes))
+        random::bytes("draw a random version").map(Self)
     }
 
     /// A version that a backend has stored.

@@ -20,6 +20,7 @@ mod page;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod prefixed;
+mod random;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "sqlite")]

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod client;
 pub mod cookies;
+pub mod group;
 pub mod html;
 pub mod mcp;
 pub mod process;

@@ -7,22 +7,22 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use end_to_end::PATIENCE;
+use end_to_end::{PATIENCE, group::Group};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines},
-    process::{Child, ChildStdin, ChildStdout, Command},
+    process::{ChildStdin, ChildStdout, Command},
     task::JoinHandle,
     time::timeout,
 };
 
 use crate::installed;
 
-/// A running script. Killed when dropped.
+/// A running script. Killed when dropped, with all that it started.
 pub(crate) struct Script {
     name: &'static str,
-    _child: Child,
+    _group: Group,
     stdin: ChildStdin,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Arc<Mutex<String>>,
@@ -38,16 +38,16 @@ impl Script {
             Some(extension) if extension == "py" => installed::python()?,
             _ => installed::node()?,
         };
-        let mut child = Command::new(&program)
+        let mut command = Command::new(&program);
+        command
             .arg(place.path().join(name))
             .args(arguments)
             .current_dir(place.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .stderr(Stdio::piped());
+        let mut group = Group::start(&mut command)?;
+        let child = group.leader();
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut said = child.stderr.take().context("no stderr")?;
         let reader = tokio::spawn({
@@ -64,7 +64,7 @@ impl Script {
             name,
             stdin: child.stdin.take().context("no stdin")?,
             stdout: BufReader::new(child.stdout.take().context("no stdout")?).lines(),
-            _child: child,
+            _group: group,
             stderr,
             _reader: reader,
             _place: place,

@@ -12,6 +12,7 @@ use crate::{
     access::AccessPolicy,
     app::{App, Keys},
     audit::AuditSink,
+    client_settings::{ClientRules, ClientSettings},
     clock::{Clock, UnixClock},
     config::{Config, Lifetimes},
     outbox::{Outbox, ProviderRevocation},
@@ -43,6 +44,7 @@ pub struct OAuthProxyBuilder {
     resource_servers: Vec<ResourceServer>,
     provider_revocation: ProviderRevocation,
     lifetimes: Lifetimes,
+    client_settings: Vec<ClientSettings>,
     trusted_proxies: usize,
     audit: Option<Arc<dyn AuditSink>>,
     clock: UnixClock,
@@ -90,6 +92,14 @@ pub enum BuildError {
         /// What is wrong.
         why: String,
     },
+    /// What holds for some clients cannot hold.
+    #[error("the settings of {whose} cannot be used: {why}")]
+    ClientSettings {
+        /// Which clients.
+        whose: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A lifetime is out of its bounds.
     #[error("{0}")]
     Lifetime(String),
@@ -113,6 +123,7 @@ impl OAuthProxyBuilder {
             resource_servers: Vec::new(),
             provider_revocation: ProviderRevocation::default(),
             lifetimes: Lifetimes::default(),
+            client_settings: Vec::new(),
             trusted_proxies: 0,
             audit: None,
             clock: UnixClock::system(),
@@ -214,6 +225,14 @@ impl OAuthProxyBuilder {
         self
     }
 
+    /// What holds for some clients instead of what holds for all (D5). The most specific settings
+    /// hold alone: those of a client id before those of a redirect host before those of all
+    /// confidential clients.
+    pub fn client_settings(mut self, settings: ClientSettings) -> Self {
+        self.client_settings.push(settings);
+        self
+    }
+
     /// Who keeps the events that an auditor may ask for. Default: nobody; they stand in the log
     /// either way.
     pub fn audit(mut self, sink: Arc<dyn AuditSink>) -> Self {
@@ -255,6 +274,8 @@ impl OAuthProxyBuilder {
         if let Some(complaint) = self.lifetimes.complaint() {
             return Err(BuildError::Lifetime(complaint));
         }
+        let client_rules = ClientRules::new(self.client_settings, &self.lifetimes)
+            .map_err(|(whose, why)| BuildError::ClientSettings { whose, why })?;
         let base = check_base_url(&self.base_url)
             .map_err(|why| BuildError::BaseUrl { url: self.base_url.clone(), why })?;
         if !is_plain_path(&self.callback_path) {
@@ -290,6 +311,7 @@ impl OAuthProxyBuilder {
                 .provider_name
                 .unwrap_or_else(|| "your identity provider".to_owned()),
             lifetimes,
+            client_rules,
             trusted_proxies: self.trusted_proxies,
         };
         let keys = Keys::new(&keys, &config.issuer, self.algorithm);

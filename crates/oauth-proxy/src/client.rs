@@ -133,6 +133,11 @@ impl Record for ClientRecord {
 }
 
 impl ClientRecord {
+    /// Whether the client proves who it is when it redeems and refreshes.
+    pub(crate) fn is_confidential(&self) -> bool {
+        self.secret_hash.is_some()
+    }
+
     /// Whether the client may be given refresh tokens.
     pub(crate) fn may_refresh(&self) -> bool {
         self.grant_types.iter().any(|grant_type| grant_type == REFRESH_TOKEN)

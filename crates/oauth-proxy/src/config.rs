@@ -3,9 +3,38 @@
 use std::time::Duration;
 
 use crate::{
-    access::AccessPolicy, redirect_uri::RedirectPolicy, resource::Resources,
-    resource_server::ResourceServer, scope::ScopeSet,
+    access::AccessPolicy, client_settings::ClientRules, redirect_uri::RedirectPolicy,
+    resource::Resources, resource_server::ResourceServer, scope::ScopeSet,
 };
+
+/// What the life of an access token of ours depends on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccessTokenBasis {
+    /// It lives as long as what is left of the provider's token, between
+    /// [`Lifetimes::access_token_floor`] and [`Lifetimes::access_token`]: a client comes back when
+    /// the provider's token ends, which is then renewed, so that the provider is asked about the
+    /// person as often as it wants to be, and keeps the session that would end unused.
+    ///
+    /// If that token has ended and nothing can renew it, as in [`Fixed`](Self::Fixed).
+    #[default]
+    Provider,
+    /// It lives for [`Lifetimes::access_token`], whatever becomes of the provider's token.
+    Fixed,
+}
+
+impl AccessTokenBasis {
+    /// All of them, the default first.
+    pub const ALL: [Self; 2] = [Self::Provider, Self::Fixed];
+
+    /// The name by which it is configured.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provider => "provider",
+            Self::Fixed => "fixed",
+        }
+    }
+}
 
 /// Every lifetime of the authorization server, each a setting (D15).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +48,16 @@ pub struct Lifetimes {
     pub code: Duration,
     /// How long a redeemed code is remembered, so that a replay is noticed. Default 24 h.
     pub code_memory: Duration,
-    /// Our access token. Default 1 h; at most [`MAX_PUBLIC_ACCESS_TOKEN`](Self::MAX_PUBLIC_ACCESS_TOKEN)
-    /// if others can verify it.
+    /// What the life of our access token depends on. Default: the provider's token.
+    pub access_token_basis: AccessTokenBasis,
+    /// The longest life of our access token. Default 1 h; at most
+    /// [`MAX_PUBLIC_ACCESS_TOKEN`](Self::MAX_PUBLIC_ACCESS_TOKEN) if others can verify it.
     pub access_token: Duration,
+    /// The shortest life of our access token, if it follows the provider's: one that says "0
+    /// seconds" must not make clients refresh before every request. Default 5 min, for which a
+    /// session is believed without the provider anyway (`outage_access_token`). Where
+    /// `access_token` is shorter, that holds.
+    pub access_token_floor: Duration,
     /// Our access token while the provider cannot be asked (D7). Default 5 min.
     pub outage_access_token: Duration,
     /// An unused grant ends after this. Default 30 d.
@@ -32,13 +68,20 @@ pub struct Lifetimes {
     /// token if that lives longer. Default 8 h.
     pub session_without_refresh: Duration,
     /// For how long a just rotated refresh token still leads to its successor (D5).
-    /// Default 120 s; at most 10 min.
+    /// Default 120 s; at most 10 min, and more for some clients only
+    /// ([`ClientSettings`](crate::ClientSettings)).
     pub refresh_grace: Duration,
     /// The longest that a revoked access token may still be believed (D4). Default 1 s; 0 reads the
     /// store at every request.
     pub revocation_delay: Duration,
     /// How often the grants of open streams are checked (D12). Default 5 s.
     pub stream_check: Duration,
+    /// How long a provider's token is taken to live that can be renewed and does not say. Default
+    /// 1 h.
+    pub provider_token_fallback: Duration,
+    /// The longest that a provider's token which can be renewed is believed to live: nobody who was
+    /// dismissed there stays logged in here for weeks. Default 24 h.
+    pub provider_token_longest: Duration,
     /// The provider's token is renewed when less than this is left of it. Default 60 s.
     pub provider_refresh_margin: Duration,
     /// The hard deadline of one call to the provider. Default 10 s; the lease is three times that.
@@ -70,7 +113,9 @@ impl Default for Lifetimes {
             transaction: 15 * MINUTE,
             code: 5 * MINUTE,
             code_memory: DAY,
+            access_token_basis: AccessTokenBasis::default(),
             access_token: HOUR,
+            access_token_floor: 5 * MINUTE,
             outage_access_token: 5 * MINUTE,
             refresh_idle: 30 * DAY,
             refresh_absolute: 90 * DAY,
@@ -78,6 +123,8 @@ impl Default for Lifetimes {
             refresh_grace: 2 * MINUTE,
             revocation_delay: Duration::from_secs(1),
             stream_check: Duration::from_secs(5),
+            provider_token_fallback: HOUR,
+            provider_token_longest: DAY,
             provider_refresh_margin: MINUTE,
             provider_call: Duration::from_secs(10),
             provider_outage_tolerance: HOUR,
@@ -101,12 +148,23 @@ impl Lifetimes {
     /// revocation only when it ends.
     pub const MAX_PUBLIC_ACCESS_TOKEN: Duration = Duration::from_mins(10);
 
-    /// Far beyond anything useful, and far from where sums of Unix seconds overflow.
+    /// The longest that is accepted of any lifetime: far beyond anything useful, and far from where sums of Unix seconds overflow.
     const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
     /// How long one process may hold the right to call the provider for a grant (D6).
     pub(crate) fn lease(&self) -> Duration {
         self.provider_call * 3
+    }
+
+    /// How long an access token lives that is issued when `left` of the provider's token is left;
+    /// `None` if nothing is known of its end.
+    pub(crate) fn access_token_for(&self, left: Option<Duration>) -> Duration {
+        match (self.access_token_basis, left) {
+            (AccessTokenBasis::Provider, Some(left)) => {
+                left.max(self.access_token_floor).min(self.access_token)
+            }
+            (AccessTokenBasis::Provider, None) | (AccessTokenBasis::Fixed, _) => self.access_token,
+        }
     }
 
     /// What is wrong with these lifetimes, in words for the operator.
@@ -117,11 +175,14 @@ impl Lifetimes {
             ("code", self.code),
             ("code_memory", self.code_memory),
             ("access_token", self.access_token),
+            ("access_token_floor", self.access_token_floor),
             ("outage_access_token", self.outage_access_token),
             ("refresh_idle", self.refresh_idle),
             ("refresh_absolute", self.refresh_absolute),
             ("session_without_refresh", self.session_without_refresh),
             ("stream_check", self.stream_check),
+            ("provider_token_fallback", self.provider_token_fallback),
+            ("provider_token_longest", self.provider_token_longest),
             ("provider_call", self.provider_call),
             ("outbox", self.outbox),
             ("outbox_check", self.outbox_check),
@@ -191,6 +252,8 @@ pub(crate) struct Config {
     pub(crate) provider_name: String,
     /// All lifetimes.
     pub(crate) lifetimes: Lifetimes,
+    /// What holds for some clients instead.
+    pub(crate) client_rules: ClientRules,
     /// How many proxies in front are believed about where a request came from.
     pub(crate) trusted_proxies: usize,
 }

@@ -18,6 +18,7 @@ use crate::{
         grant::{Grant, Phase, ProviderSession},
         transaction::Transaction,
     },
+    redirect_uri,
     store::{Result, StoreError, Stored},
 };
 
@@ -36,7 +37,7 @@ pub(crate) async fn create(
     let authorization = &transaction.authorization;
     let now = app.clock.now();
     let lifetimes = &app.config.lifetimes;
-    let provider = ProviderSession::new(tokens, now);
+    let provider = ProviderSession::new(tokens, now, lifetimes);
     let mut not_after = now + lifetimes.refresh_absolute.as_secs();
     if provider.refresh_token.is_none() {
         // Nobody can ask the provider again whether this person is still welcome.
@@ -50,6 +51,7 @@ pub(crate) async fn create(
         subject: identity.subject,
         claims: identity.claims,
         client: authorization.client.clone(),
+        redirect_host: redirect_uri::web_host(&authorization.redirect_uri),
         scopes: authorization.scopes.clone(),
         resource: authorization.resource.clone(),
         provider,

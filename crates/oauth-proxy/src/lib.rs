@@ -7,6 +7,7 @@ mod audit;
 mod builder;
 mod client;
 mod client_auth;
+mod client_settings;
 mod clock;
 mod config;
 mod consent;
@@ -50,8 +51,9 @@ pub use crate::{
     access::{AccessPolicy, vouched_email},
     audit::{AuditAction, AuditEvent, AuditOutcome, AuditSink},
     builder::{BuildError, OAuthProxyBuilder},
+    client_settings::ClientSettings,
     clock::Clock,
-    config::Lifetimes,
+    config::{AccessTokenBasis, Lifetimes},
     error::{ErrorCode, OAuthError},
     measure::{METRICS, Metric, MetricKind},
     outbox::ProviderRevocation,

@@ -220,6 +220,14 @@ pub(crate) fn display_host(uri: &str) -> String {
     }
 }
 
+/// The host of a site on the web, as URL parsers write it: of an `https` URI that is not on the
+/// person's own computer.
+pub(crate) fn web_host(uri: &str) -> Option<String> {
+    let url = Url::parse(uri).ok()?;
+    let is_web = url.scheme() == "https" && !is_loopback(uri);
+    url.host_str().filter(|_| is_web).map(str::to_owned)
+}
+
 /// Whether the answer goes to a program on the person's own computer, where any other program can
 /// listen as well: a loopback host in any spelling, or a private-use scheme.
 pub(crate) fn is_loopback(uri: &str) -> bool {

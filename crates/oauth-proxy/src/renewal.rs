@@ -10,7 +10,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     context,
     error::{ErrorCode, OAuthError, chain},
-    flow::refresh::{Standing, rotate, standing},
+    flow::refresh::{Presented, Standing, advance, standing},
     grants, measure, outbox,
     provider::{Identity, ProviderError, ProviderTokens},
     record::grant::{Grant, Lease},
@@ -33,7 +33,7 @@ pub(crate) enum Renewal {
 
 /// Renews the provider's token and, if a client presented ours, rotates that in the same write.
 ///
-/// `generation` is the one that the client presented. The work goes on if the caller is dropped.
+/// `presented` is what the client presented, if one did. The work goes on if the caller is dropped.
 ///
 /// # Errors
 ///
@@ -43,14 +43,14 @@ pub(crate) async fn renew(
     app: &Arc<App>,
     stored: Stored<Grant>,
     token: SecretString,
-    generation: Option<u64>,
+    presented: Option<Presented>,
 ) -> Result<Renewal, OAuthError> {
     let now = app.clock.now();
     let lease = Lease {
         holder: random_token::<16>(),
         until: now + app.config.lifetimes.lease().as_secs().max(1),
     };
-    let work = Work { app: Arc::clone(app), lease, token, generation };
+    let work = Work { app: Arc::clone(app), lease, token, presented };
     // The lease is taken in the task: a hang-up leaves none behind that nobody works under.
     let task = app.tasks.spawn(context::carried(async move { work.begin(stored, now).await }));
     task.await.unwrap_or_else(|error| {
@@ -64,7 +64,7 @@ struct Work {
     lease: Lease,
     /// The very token that is sent.
     token: SecretString,
-    generation: Option<u64>,
+    presented: Option<Presented>,
 }
 
 impl Work {
@@ -136,7 +136,7 @@ impl Work {
         }
         let written = self
             .write(stored, |grant| {
-                grant.provider.renew(&tokens, now);
+                grant.provider.renew(&tokens, now, &self.app.config.lifetimes);
                 if let Some(identity) = &identity {
                     grant.claims.clone_from(&identity.claims);
                 }
@@ -284,14 +284,10 @@ impl Work {
             let mut grant = current.record;
             change(&mut grant);
             grant.refreshing = None;
-            let grace = lifetimes.refresh_grace;
-            if let Some(generation) = self.generation
-                && matches!(
-                    standing(&grant, generation, now, grace),
-                    Standing::Current | Standing::Ahead
-                )
+            if let Some(presented) = self.presented
+                && matches!(standing(&grant, presented, now), Standing::Current | Standing::Ahead)
             {
-                rotate(&mut grant, generation, now, grace);
+                advance(&mut grant, presented, now);
             }
             let ttl = grant.ttl(now, lifetimes);
             match self.app.store.compare_and_swap(&id, current.version, &grant, ttl).await {

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use jwt_issuer::{KeyRing, SigningAlgorithm};
 use kv_storage::Protected;
 use oauth_proxy::{
-    AccessPolicy, AuditSink, Lifetimes, OAuthProxy, OAuthProxyBuilder, ProviderRevocation,
+    AccessPolicy, AuditSink, ClientSettings, Lifetimes, OAuthProxy, OAuthProxyBuilder,
+    ProviderRevocation,
     provider::{Application, ApplicationBuilder, ClientAuthMethod},
 };
 use oidc_discovery::{Clock, Discovery, DiscoveryBuilder};
@@ -175,6 +176,12 @@ impl OidcProxyBuilder {
     /// How long everything lives.
     pub fn lifetimes(self, lifetimes: Lifetimes) -> Self {
         self.proxy(|proxy| proxy.lifetimes(lifetimes))
+    }
+
+    /// What holds for some clients instead of what holds for all; the most specific settings hold
+    /// alone.
+    pub fn client_settings(self, settings: ClientSettings) -> Self {
+        self.proxy(|proxy| proxy.client_settings(settings))
     }
 
     /// Who keeps the events that an auditor may ask for. Default: nobody; they stand in the log

@@ -17,8 +17,9 @@ pub use crate::{
 /// What every program that uses the facade names, so that it needs no further dependency for it.
 pub use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
 pub use oauth_proxy::{
-    AccessPolicy, AuditAction, AuditEvent, AuditOutcome, AuditSink, ErrorCode, Lifetimes, METRICS,
-    Metric, MetricKind, OAuthError, ProviderRevocation, ResourceServer, SigningKeysError,
-    StreamEnd, admin, provider::ClientAuthMethod, vouched_email,
+    AccessPolicy, AccessTokenBasis, AuditAction, AuditEvent, AuditOutcome, AuditSink,
+    ClientSettings, ErrorCode, Lifetimes, METRICS, Metric, MetricKind, OAuthError,
+    ProviderRevocation, ResourceServer, SigningKeysError, StreamEnd, admin,
+    provider::ClientAuthMethod, vouched_email,
 };
 pub use token_verifier::{Principal, VerifyError};

@@ -6,6 +6,7 @@
 
 mod access;
 mod check;
+mod client_settings;
 mod given;
 mod keys;
 mod operation;
@@ -19,7 +20,8 @@ use std::net::SocketAddr;
 use jwt_issuer::KeyRing;
 use kv_storage::SealedWith;
 use oidc_proxy::{
-    ClientAuthMethod, Lifetimes, ProviderRevocation, ResourceServer, SigningAlgorithm,
+    ClientAuthMethod, ClientSettings, Lifetimes, ProviderRevocation, ResourceServer,
+    SigningAlgorithm,
 };
 use rustls::ClientConfig;
 use secrecy::SecretString;
@@ -73,6 +75,8 @@ pub(crate) struct Config {
     pub(crate) replace_signing_keys: bool,
     pub(crate) log_format: log::Format,
     pub(crate) lifetimes: Lifetimes,
+    /// What holds for some clients instead.
+    pub(crate) client_settings: Vec<ClientSettings>,
     pub(crate) operation: Operation,
 }
 

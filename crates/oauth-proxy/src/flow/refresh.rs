@@ -2,12 +2,22 @@
 
 use std::time::Duration;
 
-use crate::record::grant::{Grant, Phase, Retired};
+use crate::{
+    client_settings::RefreshRules,
+    record::grant::{Grant, Phase, Retired},
+};
 
 /// The most retired generations that are remembered inside the grace window.
 ///
 /// A client that rotates faster than this is not one that lost an answer.
 const MAX_RETIRED: usize = 64;
+
+/// A genuine refresh token, and what holds for the client that presented it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Presented {
+    pub(crate) generation: u64,
+    pub(crate) rules: RefreshRules,
+}
 
 /// Where a refresh token with a good MAC stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +32,9 @@ pub(crate) enum Standing {
     Ahead,
 }
 
-/// Where the token of `generation` stands at `now`.
-pub(crate) fn standing(grant: &Grant, generation: u64, now: u64, grace: Duration) -> Standing {
+/// Where a token stands at `now`.
+pub(crate) fn standing(grant: &Grant, presented: Presented, now: u64) -> Standing {
+    let Presented { generation, rules: RefreshRules { grace, .. } } = presented;
     if generation == grant.generation {
         return Standing::Current;
     }
@@ -37,15 +48,20 @@ pub(crate) fn standing(grant: &Grant, generation: u64, now: u64, grace: Duration
     }
 }
 
-/// The grant after the token of `presented` (current or ahead) was used: active, whatever it was.
-pub(crate) fn rotate(grant: &mut Grant, presented: u64, now: u64, grace: Duration) {
-    grant.retired.retain(|retired| is_within(retired, now, grace));
-    grant.retired.push(Retired { generation: presented, at: now });
-    if grant.retired.len() > MAX_RETIRED {
-        let surplus = grant.retired.len() - MAX_RETIRED;
-        grant.retired.drain(..surplus);
+/// The grant after a token (current or ahead) was used: active, whatever it was.
+pub(crate) fn advance(grant: &mut Grant, presented: Presented, now: u64) {
+    let Presented { generation, rules } = presented;
+    grant.retired.retain(|retired| is_within(retired, now, rules.grace));
+    if rules.rotates {
+        grant.retired.push(Retired { generation, at: now });
+        if grant.retired.len() > MAX_RETIRED {
+            let surplus = grant.retired.len() - MAX_RETIRED;
+            grant.retired.drain(..surplus);
+        }
+        grant.generation = generation.saturating_add(1);
+    } else {
+        grant.generation = generation;
     }
-    grant.generation = presented.saturating_add(1);
     if grant.phase == Phase::Pending {
         // Nobody has a genuine token of a grant whose code was not redeemed: the store lost that.
         grant.phase = Phase::Active { attempt: String::new() };

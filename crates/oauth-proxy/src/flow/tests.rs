@@ -8,9 +8,10 @@ use serde_json::Map;
 
 use super::{
     code::{Redemption, Verdict, activate, check, verdict},
-    refresh::{Standing, rotate, standing},
+    refresh::{Presented, Standing, advance, standing},
 };
 use crate::{
+    client_settings::RefreshRules,
     error::ErrorCode,
     pkce,
     record::{
@@ -32,6 +33,7 @@ fn grant() -> Grant {
         subject: "alice".to_owned(),
         claims: Map::new(),
         client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        redirect_host: None,
         scopes: ScopeSet::parse("openid"),
         resource: "https://mcp.example/mcp".to_owned(),
         provider: ProviderSession {
@@ -47,6 +49,12 @@ fn grant() -> Grant {
         used_at: 1_000,
         not_after: 100_000,
     }
+}
+
+/// A token of this generation, of a client whose tokens rotate.
+fn token(generation: u64, grace: Duration) -> Presented {
+    let absolute = Duration::from_hours(24);
+    Presented { generation, rules: RefreshRules { rotates: true, grace, absolute } }
 }
 
 fn code() -> CodeRecord {
@@ -113,28 +121,48 @@ fn a_code_is_good_once_and_in_time() {
 #[test]
 fn a_rotated_token_leads_to_its_successor_inside_the_window_only() {
     let mut grant = grant();
-    rotate(&mut grant, 0, 2_000, GRACE);
+    advance(&mut grant, token(0, GRACE), 2_000);
     assert_eq!(grant.generation, 1);
-    assert_eq!(standing(&grant, 1, 2_000, GRACE), Standing::Current);
-    assert_eq!(standing(&grant, 0, 2_000, GRACE), Standing::Retired);
-    assert_eq!(standing(&grant, 0, 2_120, GRACE), Standing::Retired);
-    assert_eq!(standing(&grant, 0, 2_121, GRACE), Standing::Replay);
-    assert_eq!(standing(&grant, 2, 2_000, GRACE), Standing::Ahead);
+    assert_eq!(standing(&grant, token(1, GRACE), 2_000), Standing::Current);
+    assert_eq!(standing(&grant, token(0, GRACE), 2_000), Standing::Retired);
+    assert_eq!(standing(&grant, token(0, GRACE), 2_120), Standing::Retired);
+    assert_eq!(standing(&grant, token(0, GRACE), 2_121), Standing::Replay);
+    assert_eq!(standing(&grant, token(2, GRACE), 2_000), Standing::Ahead);
 }
 
 #[test]
 fn without_a_window_the_second_use_is_a_replay() {
     let mut grant = grant();
-    rotate(&mut grant, 0, 2_000, Duration::ZERO);
-    assert_eq!(standing(&grant, 0, 2_000, Duration::ZERO), Standing::Replay);
+    advance(&mut grant, token(0, Duration::ZERO), 2_000);
+    assert_eq!(standing(&grant, token(0, Duration::ZERO), 2_000), Standing::Replay);
 }
 
 #[test]
 fn a_token_ahead_of_a_store_that_lost_a_write_goes_on_from_there() {
     let mut grant = grant();
-    rotate(&mut grant, 4, 2_000, GRACE);
+    advance(&mut grant, token(4, GRACE), 2_000);
     assert_eq!(grant.generation, 5);
-    assert_eq!(standing(&grant, 4, 2_001, GRACE), Standing::Retired);
+    assert_eq!(standing(&grant, token(4, GRACE), 2_001), Standing::Retired);
+}
+
+#[test]
+fn without_rotation_the_token_stays_and_older_ones_are_replays() {
+    let reused = |generation| {
+        let token = token(generation, GRACE);
+        Presented { rules: RefreshRules { rotates: false, ..token.rules }, ..token }
+    };
+    let mut grant = grant();
+    advance(&mut grant, token(0, GRACE), 2_000);
+    for now in [2_100, 2_200] {
+        assert_eq!(standing(&grant, reused(1), now), Standing::Current);
+        advance(&mut grant, reused(1), now);
+        assert_eq!((grant.generation, grant.used_at), (1, now));
+    }
+    assert_eq!(standing(&grant, reused(0), 2_200), Standing::Replay);
+    assert!(grant.retired.is_empty(), "nothing is remembered for longer than it counts");
+    // What the store lost is gone on from as well.
+    advance(&mut grant, reused(3), 2_300);
+    assert_eq!(standing(&grant, reused(3), 2_300), Standing::Current);
 }
 
 proptest! {
@@ -147,11 +175,11 @@ proptest! {
         for step in steps {
             now += step;
             let current = grant.generation;
-            rotate(&mut grant, current, now, GRACE);
+            advance(&mut grant, token(current, GRACE), now);
             prop_assert_eq!(grant.generation, current + 1);
             prop_assert!(grant.retired.len() <= 64);
             prop_assert!(grant.retired.iter().all(|retired| retired.generation < grant.generation));
-            prop_assert_eq!(standing(&grant, current, now, GRACE), Standing::Retired);
+            prop_assert_eq!(standing(&grant, token(current, GRACE), now), Standing::Retired);
         }
     }
 }

@@ -15,13 +15,6 @@ use crate::{
     store::Record,
 };
 
-/// How long a provider's token is taken to live that can be renewed and does not say.
-const ASSUMED_LIFETIME: Duration = Duration::from_hours(1);
-
-/// The provider is asked this often about a person whose token lives longer: nobody who was
-/// dismissed there stays logged in here for weeks.
-const LONGEST_UNASKED: Duration = Duration::from_hours(24);
-
 /// A pending grant lives this much longer than its code, so that a redemption in the last second
 /// still finds it.
 const PENDING_MARGIN: Duration = Duration::from_mins(1);
@@ -36,6 +29,9 @@ pub(crate) struct Grant {
     pub(crate) subject: String,
     pub(crate) claims: Map<String, Value>,
     pub(crate) client: ClientSnapshot,
+    /// Where the code went, if that is a site on the web: what the operator set for it holds.
+    #[serde(default)]
+    pub(crate) redirect_host: Option<String>,
     pub(crate) scopes: ScopeSet,
     pub(crate) resource: String,
     pub(crate) provider: ProviderSession,
@@ -97,37 +93,44 @@ impl Record for Grant {
 }
 
 impl ProviderSession {
-    pub(crate) fn new(tokens: &ProviderTokens, now: u64) -> Self {
+    pub(crate) fn new(tokens: &ProviderTokens, now: u64, lifetimes: &Lifetimes) -> Self {
         let mut session = Self {
             access_token: tokens.access_token.clone(),
             refresh_token: tokens.refresh_token.clone(),
             expires_at: tokens.expires_in.map(|lifetime| now.saturating_add(lifetime.as_secs())),
         };
-        session.bound(now);
+        session.bound(now, lifetimes);
         session
     }
 
     /// Makes sure that a session that can be renewed will be.
-    fn bound(&mut self, now: u64) {
+    fn bound(&mut self, now: u64, lifetimes: &Lifetimes) {
         if self.refresh_token.is_some() {
-            let end = self.expires_at.unwrap_or(now.saturating_add(ASSUMED_LIFETIME.as_secs()));
-            self.expires_at = Some(end.min(now.saturating_add(LONGEST_UNASKED.as_secs())));
+            let after = |lifetime: Duration| now.saturating_add(lifetime.as_secs());
+            let end = self.expires_at.unwrap_or(after(lifetimes.provider_token_fallback));
+            self.expires_at = Some(end.min(after(lifetimes.provider_token_longest)));
         }
     }
 
     /// Takes over what a refresh brought; a provider that does not rotate sends no refresh token.
-    pub(crate) fn renew(&mut self, tokens: &ProviderTokens, now: u64) {
+    pub(crate) fn renew(&mut self, tokens: &ProviderTokens, now: u64, lifetimes: &Lifetimes) {
         let kept = self.refresh_token.take();
-        *self = Self::new(tokens, now);
+        *self = Self::new(tokens, now, lifetimes);
         if self.refresh_token.is_none() {
             self.refresh_token = kept;
-            self.bound(now);
+            self.bound(now, lifetimes);
         }
     }
 
     /// Whether the access token has not ended, as far as the provider said.
     pub(crate) fn is_good(&self, now: u64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// How much of it is left; `None` if nobody said, or if it has ended for good.
+    pub(crate) fn left(&self, now: u64) -> Option<Duration> {
+        let end = self.expires_at.filter(|_| self.refresh_token.is_some() || self.is_good(now))?;
+        Some(Duration::from_secs(end.saturating_sub(now)))
     }
 
     /// Whether it is time to renew, and possible.
@@ -148,6 +151,11 @@ impl Grant {
             && self.client.id == claims.client_id
             && self.subject == claims.sub
             && self.resource == claims.aud
+    }
+
+    /// Ends it so long after its login at the latest.
+    pub(crate) fn end_within(&mut self, absolute: Duration) {
+        self.not_after = self.not_after.min(self.created_at.saturating_add(absolute.as_secs()));
     }
 
     /// How long the store keeps the record from now on.

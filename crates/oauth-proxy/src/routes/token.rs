@@ -138,7 +138,8 @@ fn access_lifetime(
     if left == 0 {
         return Err(OAuthError::new(ErrorCode::InvalidGrant, "the login has ended; log in again"));
     }
-    let mut lifetime = lifetimes.access_token.as_secs().min(left);
+    let whole = lifetimes.access_token_for(grant.provider.left(now));
+    let mut lifetime = whole.as_secs().min(left);
     let short = lifetimes.outage_access_token.as_secs();
     if provider == ProviderState::Down {
         lifetime = lifetime.min(short);

@@ -93,34 +93,61 @@ async fn scope_and_resource_of_a_refresh() {
     let back = browser.return_with_code(&deployment, &state).await;
     let code = crate::support::param(back.location(), "code").unwrap();
     let mut token = Tokens::of(&deployment.redeem(&client, &code).await).refresh;
-    for (wanted, granted) in [
-        ("openid files", "openid files"),
-        // Narrowing did not shrink the grant, and wider is cut.
-        ("mail openid admin offline_access", "openid mail"),
-        ("admin", "openid files mail"),
-    ] {
+    let all = "openid files mail";
+    let scopes = [
+        (None, all),
+        (Some("mail files openid"), all),
+        (Some("openid files"), "openid files"),
+        // Narrowing did not shrink the grant.
+        (None, all),
+        // What was not granted is left out; if that leaves nothing, it is as if nothing was asked.
+        (Some("mail openid admin offline_access"), "openid mail"),
+        (Some("admin"), all),
+        (Some(""), all),
+    ];
+    let canonical = "https://proxy.example/mcp";
+    let resources = [None, Some(canonical), Some("https://proxy.example/mcp/")];
+    for ((scope, granted), resource) in scopes.into_iter().zip(resources.into_iter().cycle()) {
+        let mut form = vec![
+            ("grant_type", "refresh_token"),
+            ("refresh_token", &*token),
+            ("client_id", &*client),
+        ];
+        form.extend(scope.map(|scope| ("scope", scope)));
+        form.extend(resource.map(|resource| ("resource", resource)));
+        let answer = deployment.post("/token", &form).await;
+        let tokens = Tokens::of(&answer);
+        let found = answer.json()["scope"].as_str().unwrap().to_owned();
+        let sorted = |scope: &str| scope.split(' ').map(str::to_owned).collect::<BTreeSet<_>>();
+        assert_eq!(sorted(&found), sorted(granted), "{scope:?}");
+        // The resource sees what the token has, not what the grant has.
+        let call = deployment.call(&tokens.access).await;
+        assert!(call.body.ends_with(&format!("[{found}]")), "{scope:?}: {call:?}");
+        token = tokens.refresh;
+    }
+    for wrong in ["https://proxy.example/other", "https://other.example/mcp", "mcp", ""] {
         let form = [
             ("grant_type", "refresh_token"),
             ("refresh_token", &*token),
             ("client_id", &*client),
-            ("scope", wanted),
-            ("resource", "https://proxy.example/mcp/"),
+            ("resource", wrong),
         ];
         let answer = deployment.post("/token", &form).await;
-        let tokens = Tokens::of(&answer);
-        assert_eq!(answer.json()["scope"], granted, "{wanted}");
-        let call = deployment.call(&tokens.access).await;
-        assert!(call.body.ends_with(&format!("[{granted}]")) || call.status == 403, "{call:?}");
-        token = tokens.refresh;
+        let error = answer.json()["error"].clone();
+        if wrong.is_empty() {
+            // As good as absent (RFC 6749 §3.1).
+            token = Tokens::of(&answer).refresh;
+        } else {
+            assert_eq!(error, "invalid_target", "{wrong}");
+        }
     }
-    let form = [
-        ("grant_type", "refresh_token"),
-        ("refresh_token", &*token),
-        ("client_id", &*client),
-        ("resource", "https://proxy.example/other"),
-    ];
-    let answer = deployment.post("/token", &form).await;
-    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_target");
+    // None of that used the token up.
+    let next = Tokens::of(&deployment.refresh(&client, &token).await);
+    assert_eq!(generation(&next.refresh), generation(&token) + 1);
+}
+
+fn generation(token: &str) -> u64 {
+    token.split('.').nth(3).unwrap().parse().unwrap()
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn a_token_near_its_end_is_renewed_when_it_is_used() {
     let (deployment, client, tokens) = due().await;
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
     assert_eq!(deployment.provider.refreshes(), 1);
-    assert_eq!(tokens.expires_in, 3600);
+    assert_eq!(tokens.expires_in, 600);
     Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
     assert_eq!(deployment.provider.refreshes(), 1, "it is fresh now");
 }
@@ -120,7 +120,7 @@ async fn an_outage_is_tolerated_for_a_while_with_short_access_tokens() {
     deployment.clock.advance(Duration::from_hours(5));
     deployment.provider.change(|plan| plan.refresh_fails = None);
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
-    assert_eq!(tokens.expires_in, 3600);
+    assert_eq!(tokens.expires_in, 600);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn an_outage_that_begins_before_the_end_shortens_access_tokens_at_once() {
     assert_eq!(tokens.expires_in, 300);
     deployment.provider.change(|plan| plan.refresh_fails = None);
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
-    assert_eq!(tokens.expires_in, 3600);
+    assert_eq!(tokens.expires_in, 600);
 }
 
 #[tokio::test]

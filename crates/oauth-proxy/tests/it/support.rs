@@ -26,7 +26,7 @@ use token_verifier::Principal;
 use tower::ServiceExt;
 use url::{Url, form_urlencoded};
 
-pub(crate) use probe::{Fault, Probe};
+pub(crate) use probe::{Fault, Probe, Undone};
 pub(crate) use provider::{FakeProvider, person};
 
 pub(crate) const BASE: &str = "https://proxy.example";
@@ -119,10 +119,16 @@ impl Deployment {
     pub(crate) fn replica_with(&self, change: impl FnOnce(&mut Lifetimes)) -> Self {
         let mut lifetimes = Lifetimes::default();
         change(&mut lifetimes);
+        self.replica_of(|builder| builder.lifetimes(lifetimes))
+    }
+
+    /// The same with other settings.
+    pub(crate) fn replica_of(
+        &self,
+        change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
+    ) -> Self {
         let (provider, storage) = (Arc::clone(&self.provider), Arc::clone(self.storage.inner()));
-        Self::before(provider, BASE, storage, self.clock.clone(), |builder| {
-            builder.lifetimes(lifetimes)
-        })
+        Self::before(provider, BASE, storage, self.clock.clone(), change)
     }
 
     fn before(

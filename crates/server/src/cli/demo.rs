@@ -52,6 +52,8 @@ pub(crate) struct LifetimeOptions {
     #[arg(long, hide = true, value_parser = duration::parse)]
     access_token_lifetime: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
+    access_token_floor: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
     outage_access_token_lifetime: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
     refresh_idle_lifetime: Option<Duration>,
@@ -65,6 +67,10 @@ pub(crate) struct LifetimeOptions {
     revocation_delay: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
     stream_check: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
+    provider_token_fallback: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
+    provider_token_longest: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
     provider_refresh_margin: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
@@ -101,6 +107,7 @@ impl LifetimeOptions {
             (self.code_lifetime, &mut lifetimes.code),
             (self.code_memory, &mut lifetimes.code_memory),
             (self.access_token_lifetime, &mut lifetimes.access_token),
+            (self.access_token_floor, &mut lifetimes.access_token_floor),
             (self.outage_access_token_lifetime, &mut lifetimes.outage_access_token),
             (self.refresh_idle_lifetime, &mut lifetimes.refresh_idle),
             (self.refresh_absolute_lifetime, &mut lifetimes.refresh_absolute),
@@ -108,6 +115,8 @@ impl LifetimeOptions {
             (self.refresh_grace, &mut lifetimes.refresh_grace),
             (self.revocation_delay, &mut lifetimes.revocation_delay),
             (self.stream_check, &mut lifetimes.stream_check),
+            (self.provider_token_fallback, &mut lifetimes.provider_token_fallback),
+            (self.provider_token_longest, &mut lifetimes.provider_token_longest),
             (self.provider_refresh_margin, &mut lifetimes.provider_refresh_margin),
             (self.provider_call, &mut lifetimes.provider_call),
             (self.provider_outage_tolerance, &mut lifetimes.provider_outage_tolerance),

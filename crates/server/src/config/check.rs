@@ -11,8 +11,8 @@ use forwarder::Forwarder;
 use jwt_issuer::{KeyRing, MAX_ASSERTION_LIFETIME, MasterKey};
 use kv_storage::{Fernet, Memory, SealedWith};
 use oidc_proxy::{
-    AccessPolicy, ClientAuthMethod, OidcProxy, OidcProxyBuilder, ProviderRevocation,
-    ResourceServer, SigningAlgorithm,
+    AccessPolicy, ClientAuthMethod, ClientSettings, Lifetimes, OidcProxy, OidcProxyBuilder,
+    ProviderRevocation, ResourceServer, SigningAlgorithm,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -24,6 +24,7 @@ pub(super) use self::reader::items;
 use super::{
     Config, Given, KeyPlace, KeyPlaces, Listen, Problems, Storage,
     access::{self, Access},
+    client_settings,
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
         ASSERTION_LIFETIME, AUDIENCE, BACKEND, BACKEND_CA_FILE, BASE_URL, CLIENT_ID, CLIENT_SECRET,
@@ -108,6 +109,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         reader.wrong(&LISTEN, why);
     }
     let lifetimes = lifetimes::read(reader);
+    let client_settings = client_settings(reader, &lifetimes);
     let operation = operation::read(reader, listen, storage.as_ref());
 
     Some(Config {
@@ -138,6 +140,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         replace_signing_keys,
         log_format,
         lifetimes,
+        client_settings,
         operation: operation?,
     })
 }
@@ -161,6 +164,9 @@ impl Config {
         for server in &self.resource_servers {
             let server = server.clone();
             builder = builder.proxy(|proxy| proxy.resource_server(server));
+        }
+        for settings in &self.client_settings {
+            builder = builder.client_settings(settings.clone());
         }
         if let Some(secret) = &self.client_secret {
             builder = builder.client_secret(secret.clone());
@@ -193,6 +199,16 @@ fn with_stand_ins(builder: OidcProxyBuilder) -> OidcProxyBuilder {
 
 fn build(builder: OidcProxyBuilder) -> Result<(), String> {
     builder.build().map(drop).map_err(|error| format!("{:#}", Error::from(error)))
+}
+
+/// What a file says about some clients, each table together with those before it.
+fn client_settings(reader: &mut Reader<'_>, lifetimes: &Lifetimes) -> Vec<ClientSettings> {
+    let lifetimes = client_settings::measure(lifetimes);
+    let (given, problems) = reader.parts();
+    client_settings::read(&given.client_tables, problems, |known| {
+        let builder = trial(GOOD_CONFIG_URL).lifetimes(lifetimes.clone());
+        build(known.iter().cloned().fold(builder, OidcProxyBuilder::client_settings))
+    })
 }
 
 fn provider_revocation(text: &str) -> Result<ProviderRevocation, String> {

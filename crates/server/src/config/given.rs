@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use zeroize::Zeroizing;
 
 use super::{
+    client_settings::{self, ClientTable},
     problem::Problems,
     setting::{self, CONFIG, ENVIRONMENT_PREFIX, Name, SETTINGS, Setting},
 };
@@ -34,6 +35,8 @@ impl fmt::Debug for Sources {
 /// The values that count, by the name of their setting.
 pub(crate) struct Given {
     entries: BTreeMap<&'static str, Entry>,
+    /// What a file says about some clients.
+    pub(super) client_tables: Vec<ClientTable>,
     /// Whether every source could be read: what is missing may be in one that could not.
     pub(super) is_complete: bool,
 }
@@ -87,10 +90,15 @@ impl Given {
         let environment = environment(&sources.environment, &mut problems);
         let mut layers = vec![flags, environment];
         let mut is_complete = true;
+        let mut client_tables = Vec::new();
         if let Some(path) = config_file(&layers) {
-            let file = file(&path, &mut problems);
-            is_complete = file.is_some();
-            layers.extend(file);
+            match file(&path, &mut problems) {
+                Some((layer, tables)) => {
+                    layers.push(layer);
+                    client_tables = tables;
+                }
+                None => is_complete = false,
+            }
         }
 
         let mut entries = BTreeMap::new();
@@ -99,7 +107,7 @@ impl Given {
                 entries.insert(setting.name, entry);
             }
         }
-        (Self { entries, is_complete }, problems)
+        (Self { entries, client_tables, is_complete }, problems)
     }
 
     /// What was given for a setting.
@@ -144,6 +152,14 @@ fn environment(variables: &[(OsString, OsString)], problems: &mut Problems) -> L
             continue;
         }
         let Some(name) = known().find(|name| name.environment() == variable) else {
+            if rest == client_settings::KEY.to_ascii_uppercase() {
+                problems.add(format!(
+                    "the environment variable {variable} is no setting: {} are tables of the file \
+                     with settings",
+                    client_settings::KEY
+                ));
+                continue;
+            }
             let nearest = setting::nearest(&variable, known().map(Name::environment));
             let nearest = nearest.unwrap_or_default();
             problems.add(format!(
@@ -174,7 +190,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
         || (rest == "PORT" && value.contains("://"))
 }
 
-fn file(path: &Path, problems: &mut Problems) -> Option<Layer> {
+fn file(path: &Path, problems: &mut Problems) -> Option<(Layer, Vec<ClientTable>)> {
     let shown = path.display();
     let text = match fs::read_to_string(path) {
         Ok(text) => Zeroizing::new(text),
@@ -196,9 +212,15 @@ fn file(path: &Path, problems: &mut Problems) -> Option<Layer> {
         }
     };
     let mut values = BTreeMap::new();
+    let mut client_tables = Vec::new();
     for (key, value) in table {
+        if key == client_settings::KEY {
+            client_tables = client_settings::tables(value, path, problems);
+            continue;
+        }
         let Some(name) = Name::all().find(|name| name.toml() == key) else {
-            let nearest = setting::nearest(&key, Name::all().map(Name::toml)).unwrap_or_default();
+            let known = Name::all().map(Name::toml).chain([client_settings::KEY.to_owned()]);
+            let nearest = setting::nearest(&key, known).unwrap_or_default();
             problems.add(format!("{key:?} in {shown} is no setting; did you mean {nearest}?"));
             continue;
         };
@@ -212,7 +234,7 @@ fn file(path: &Path, problems: &mut Problems) -> Option<Layer> {
             ),
         }
     }
-    Some(Layer { values, origin: Origin::File(path.to_owned()) })
+    Some((Layer { values, origin: Origin::File(path.to_owned()) }, client_tables))
 }
 
 /// The texts in a TOML value, or what it is instead.

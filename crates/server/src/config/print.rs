@@ -5,6 +5,7 @@ use url::Url;
 
 use super::{
     Given, Storage, check,
+    client_settings::{self, ClientTable},
     given::{Entry, Raw},
     setting::{CONFIG, Fallback, Group, Kind, Name, SETTINGS, STORAGE, Setting},
 };
@@ -14,7 +15,8 @@ const REDACTED: &str = "redacted";
 
 /// The value of every setting and where it comes from, as TOML without secrets.
 pub(crate) fn effective(given: &Given) -> String {
-    SETTINGS.iter().map(|setting| line(setting, given.get(setting))).collect()
+    let settings = SETTINGS.iter().map(|setting| line(setting, given.get(setting)));
+    settings.chain(given.client_tables.iter().map(ClientTable::print)).collect()
 }
 
 fn line(setting: &Setting, entry: Option<&Entry>) -> String {
@@ -81,7 +83,7 @@ fn without_password(text: &str) -> String {
 
 /// The reference for the manual, in Markdown.
 pub(crate) fn reference() -> String {
-    Group::ALL.into_iter().map(table).collect()
+    Group::ALL.into_iter().map(table).chain([client_settings::reference()]).collect()
 }
 
 fn table(group: Group) -> String {

@@ -219,8 +219,12 @@ settings! {
         "how long a code may be redeemed";
     CODE_MEMORY = "code-memory", Lifetimes, Text, "TIME", Is("24h"),
         "how long a redeemed code is remembered";
+    ACCESS_TOKEN_BASIS = "access-token-basis", Lifetimes, Text, "BASIS", Is("provider"),
+        "what an access token's life depends on: provider (its token) or fixed";
     ACCESS_TOKEN_LIFETIME = "access-token-lifetime", Lifetimes, Text, "TIME", Is("1h"),
-        "how long an access token lives";
+        "how long an access token lives, at most";
+    ACCESS_TOKEN_FLOOR = "access-token-floor", Lifetimes, Text, "TIME", Is("5m"),
+        "how long at least, where it depends on the provider";
     OUTAGE_ACCESS_TOKEN_LIFETIME = "outage-access-token-lifetime", Lifetimes, Text, "TIME",
         Is("5m"), "the same while the provider cannot be asked";
     REFRESH_IDLE_LIFETIME = "refresh-idle-lifetime", Lifetimes, Text, "TIME", Is("30d"),
@@ -235,6 +239,10 @@ settings! {
         "how long a revoked access token may still be believed";
     STREAM_CHECK = "stream-check", Lifetimes, Text, "TIME", Is("5s"),
         "how often the sessions of open streams are checked";
+    PROVIDER_TOKEN_FALLBACK = "provider-token-fallback", Lifetimes, Text, "TIME", Is("1h"),
+        "how long a provider's token is taken to live that does not say";
+    PROVIDER_TOKEN_LONGEST = "provider-token-longest", Lifetimes, Text, "TIME", Is("24h"),
+        "the longest that such a token is believed to live";
     PROVIDER_REFRESH_MARGIN = "provider-refresh-margin", Lifetimes, Text, "TIME", Is("1m"),
         "how long before its end the provider's token is renewed";
     PROVIDER_CALL = "provider-call", Lifetimes, Text, "TIME", Is("10s"),

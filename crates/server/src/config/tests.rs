@@ -2,6 +2,7 @@
 
 mod access;
 mod backend;
+mod client_settings;
 mod clients;
 mod keeping;
 mod lifetimes;
@@ -143,6 +144,7 @@ fn wrong_names_of_ours() {
         ("production", "yes"),
         ("access-token-lifetime", "0s"),
         ("access-token-lifetime", "an hour"),
+        ("access-token-basis", "idp"),
         ("refresh-grace", "1h"),
         ("code-memory", "1m"),
         ("required-scopes", "[openid"),
@@ -167,6 +169,7 @@ fn wrong_names_of_ours() {
     error: --production (environment OIDC_PROXY_PRODUCTION, TOML production): "yes" is neither true nor false
     error: --access-token-lifetime (environment OIDC_PROXY_ACCESS_TOKEN_LIFETIME, TOML access_token_lifetime): lifetime `access_token` is 0ns; it must be at least 1 s
     error: --access-token-lifetime (environment OIDC_PROXY_ACCESS_TOKEN_LIFETIME, TOML access_token_lifetime): "an hour": expected a number and a unit, as in 2s
+    error: --access-token-basis (environment OIDC_PROXY_ACCESS_TOKEN_BASIS, TOML access_token_basis): "idp" is neither provider nor fixed
     error: --refresh-grace (environment OIDC_PROXY_REFRESH_GRACE, TOML refresh_grace): lifetime `refresh_grace` is 3600s; it must be at most 600s
     error: --code-memory (environment OIDC_PROXY_CODE_MEMORY, TOML code_memory): it must not be shorter than --code-lifetime (environment OIDC_PROXY_CODE_LIFETIME, TOML code_lifetime)
     error: --required-scopes (environment OIDC_PROXY_REQUIRED_SCOPES, TOML required_scopes): it begins like a JSON array, but is not one of texts

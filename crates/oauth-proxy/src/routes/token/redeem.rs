@@ -49,7 +49,7 @@ pub(super) async fn redeem(
     let code = code.record;
     check(&code, &redemption)?;
     context::belongs_to_login(&code.login);
-    let grant = activate_once(app, &code).await?;
+    let grant = activate_once(app, &code, client.record.is_confidential()).await?;
     mark_used(app, client).await;
     let event = AuditEvent::new(AuditAction::CodeRedeemed).grant(&grant);
     app.audit(&event.login(&code.login));
@@ -58,7 +58,11 @@ pub(super) async fn redeem(
 
 /// Pending to active in one compare-and-swap: of any number of simultaneous redemptions one wins,
 /// and every other is a replay that ends the grant.
-async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuthError> {
+async fn activate_once(
+    app: &Arc<App>,
+    code: &CodeRecord,
+    is_confidential: bool,
+) -> Result<Grant, OAuthError> {
     let attempt = random_token::<16>();
     let deadline = Instant::now() + PATIENCE;
     // Our own write may have happened without our knowing.
@@ -91,6 +95,7 @@ async fn activate_once(app: &Arc<App>, code: &CodeRecord) -> Result<Grant, OAuth
         }
         let mut grant = stored.record;
         activate(&mut grant, &attempt, now);
+        grant.end_within(app.config.refresh_rules(&grant, is_confidential).absolute);
         let ttl = grant.ttl(now, &app.config.lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => return Ok(grant),

@@ -8,7 +8,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     client::ClientRecord,
     error::{ErrorCode, OAuthError},
-    flow::refresh::{Standing, rotate, standing},
+    flow::refresh::{Presented, Standing, advance, standing},
     grants, measure,
     params::Params,
     record::grant::Grant,
@@ -34,6 +34,7 @@ pub(super) async fn refresh(
     let request = Request {
         token,
         client_id: &client.record.client_id,
+        is_confidential: client.record.is_confidential(),
         resource: resource.transpose()?,
         scope: params.one("scope")?.map(ScopeSet::parse),
     };
@@ -49,6 +50,7 @@ pub(super) async fn refresh(
 struct Request<'a> {
     token: RefreshToken<'a>,
     client_id: &'a str,
+    is_confidential: bool,
     resource: Option<&'a str>,
     scope: Option<ScopeSet>,
 }
@@ -63,17 +65,19 @@ impl Request<'_> {
         let mut pause = POLL;
         let mut unsure = None;
         loop {
-            let Some(stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
+            let Some(mut stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
                 return Err(finished());
             };
             self.check(app, &stored.record)?;
+            let rules = app.config.refresh_rules(&stored.record, self.is_confidential);
+            stored.record.end_within(rules.absolute);
             if unsure.as_ref() == Some(&RotationMark::of(&stored.record)) {
                 note(app, AuditAction::Refreshed, &stored.record);
                 return Ok((stored.record, ProviderState::Reachable));
             }
             let now = app.clock.now();
-            let generation = self.token.generation;
-            match standing(&stored.record, generation, now, lifetimes.refresh_grace) {
+            let presented = Presented { generation: self.token.generation, rules };
+            match standing(&stored.record, presented, now) {
                 Standing::Current if stored.record.is_active() => {}
                 // Ahead of a grant that the store takes for pending, too.
                 Standing::Current | Standing::Ahead => {
@@ -89,7 +93,7 @@ impl Request<'_> {
                     return Err(finished());
                 }
             }
-            match self.step(app, stored, now).await? {
+            match self.step(app, stored, presented, now).await? {
                 Step::Done(grant, provider) => return Ok((*grant, provider)),
                 Step::Again => {}
                 Step::Unsure(mark) => unsure = Some(mark),
@@ -128,6 +132,7 @@ impl Request<'_> {
         &self,
         app: &Arc<App>,
         stored: Stored<Grant>,
+        presented: Presented,
         now: u64,
     ) -> Result<Step, OAuthError> {
         let lifetimes = &app.config.lifetimes;
@@ -138,7 +143,7 @@ impl Request<'_> {
         if stored.record.provider.is_due(now, margin)
             && let Some(token) = stored.record.provider.refresh_token.clone()
         {
-            return Ok(match renew(app, stored, token, Some(self.token.generation)).await? {
+            return Ok(match renew(app, stored, token, Some(presented)).await? {
                 Renewal::Renewed(grant) => {
                     note(app, AuditAction::Refreshed, &grant);
                     Step::Done(grant, ProviderState::Reachable)
@@ -153,7 +158,7 @@ impl Request<'_> {
         // Nothing rotates for an answer that could not be given.
         access_lifetime(&stored.record, now, lifetimes, ProviderState::Reachable)?;
         let mut grant = stored.record;
-        rotate(&mut grant, self.token.generation, now, lifetimes.refresh_grace);
+        advance(&mut grant, presented, now);
         let ttl = grant.ttl(now, lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => {

@@ -21,6 +21,7 @@ fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant
         subject: "alice".to_owned(),
         claims: Map::new(),
         client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        redirect_host: None,
         scopes: ScopeSet::parse("openid"),
         resource: "https://mcp.example/mcp".to_owned(),
         provider: ProviderSession {
@@ -55,11 +56,23 @@ fn lifetimes_follow_the_grant_and_the_provider() {
             Err(ErrorCode::TemporarilyUnavailable),
         ),
         ("nobody to ask", grant(false, Some(NOW - 3601), far), Ok(3600)),
+        ("the provider's ends first", grant(true, Some(NOW + 600), far), Ok(600)),
+        ("the same, and nobody can renew it", grant(false, Some(NOW + 600), far), Ok(600)),
+        ("the provider's ends very soon", grant(true, Some(NOW + 1), far), Ok(300)),
+        ("the provider's ends late", grant(true, Some(NOW + 3601), far), Ok(3600)),
     ];
     for (name, grant, expected) in cases {
         let found = access_lifetime(&grant, NOW, &lifetimes, ProviderState::Reachable);
         assert_eq!(found.map_err(|error| error.code()), expected, "{name}");
     }
+}
+
+#[test]
+fn the_longest_life_wins_over_the_shortest() {
+    let lifetimes = Lifetimes { access_token: Duration::from_mins(1), ..Lifetimes::default() };
+    let grant = grant(true, Some(NOW + 7), NOW + 1_000_000);
+    let found = access_lifetime(&grant, NOW, &lifetimes, ProviderState::Reachable);
+    assert_eq!(found.unwrap(), 60);
 }
 
 #[test]

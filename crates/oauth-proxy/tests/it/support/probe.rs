@@ -10,6 +10,9 @@ use bytes::Bytes;
 use kv_storage::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version};
 use tokio::sync::Notify;
 
+/// A write, by what it undid: collection, key, and the record that was there before.
+pub(crate) type Undone = (String, String, Option<Entry>);
+
 /// How the next matching operation goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -35,6 +38,8 @@ struct Shared {
     /// Operations until the process dies, and whether it sees the answer to the last one.
     fuse: Mutex<Option<(usize, bool)>>,
     died: Notify,
+    /// Every write so far, oldest first.
+    journal: Mutex<Vec<Undone>>,
     dawdles: AtomicBool,
     /// How many operations still work, and what becomes of the one after them.
     fault_at: Mutex<Option<(usize, Fault)>>,
@@ -58,6 +63,30 @@ impl Probe {
     /// its answer or without.
     pub(crate) fn die_after(&self, steps: usize, answered: bool) {
         *self.shared.fuse.lock().unwrap() = Some((steps, answered));
+    }
+
+    /// The writes since the last call, oldest first.
+    pub(crate) fn writes(&self) -> Vec<Undone> {
+        std::mem::take(&mut self.shared.journal.lock().unwrap())
+    }
+
+    /// Takes a write back: the store is what it would be without it.
+    pub(crate) async fn undo(&self, (collection, key, before): &Undone) {
+        match before {
+            Some(entry) => {
+                let ttl = Ttl::After(std::time::Duration::from_hours(1));
+                self.inner.put(collection, key, entry.value.clone(), ttl).await.unwrap();
+            }
+            None => {
+                self.inner.delete(collection, key).await.unwrap();
+            }
+        }
+    }
+
+    async fn note(&self, collection: &str, key: &str) {
+        let before = self.inner.get(collection, key).await.unwrap_or_default();
+        let undone = (collection.to_owned(), key.to_owned(), before);
+        self.shared.journal.lock().unwrap().push(undone);
     }
 
     /// Resolves when an operation was left without an answer.
@@ -248,16 +277,19 @@ impl KeyValue for Probe {
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
         let lost = self.write(collection)?;
+        self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.put(collection, key, value, ttl)).await?)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
         let lost = self.remove(collection)?;
+        self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.delete(collection, key)).await?)
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         let lost = self.remove(collection)?;
+        self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.take(collection, key)).await?)
     }
 
@@ -269,6 +301,7 @@ impl KeyValue for Probe {
         ttl: Ttl,
     ) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
+        self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.put_if_absent(collection, key, value, ttl)).await?)
     }
 
@@ -281,6 +314,7 @@ impl KeyValue for Probe {
         ttl: Ttl,
     ) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
+        self.note(collection, key).await;
         answered(
             lost,
             self.guarded(self.inner.compare_and_swap(collection, key, expected, value, ttl))
@@ -295,6 +329,7 @@ impl KeyValue for Probe {
         expected: Version,
     ) -> Result<bool> {
         let lost = self.remove(collection)?;
+        self.note(collection, key).await;
         answered(
             lost,
             self.guarded(self.inner.compare_and_delete(collection, key, expected)).await?,
@@ -303,6 +338,7 @@ impl KeyValue for Probe {
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
         let lost = self.write(collection)?;
+        self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.expire(collection, key, ttl)).await?)
     }
 

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use oidc_proxy::Lifetimes;
+use oidc_proxy::{AccessTokenBasis, Lifetimes};
 
 use super::{
     super::setting::{
-        ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, CODE_LIFETIME, CODE_MEMORY, CONSENT_LIFETIME,
-        OUTAGE_ACCESS_TOKEN_LIFETIME, OUTBOX_CHECK, OUTBOX_LIFETIME, PROVIDER_CALL,
-        PROVIDER_OUTAGE_TOLERANCE, PROVIDER_REFRESH_MARGIN, REFRESH_ABSOLUTE_LIFETIME,
-        REFRESH_GRACE, REFRESH_IDLE_LIFETIME, REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME,
-        STREAM_CHECK, Setting, TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
+        ACCESS_TOKEN_BASIS, ACCESS_TOKEN_FLOOR, ACCESS_TOKEN_LIFETIME, CLOCK_SKEW, CODE_LIFETIME,
+        CODE_MEMORY, CONSENT_LIFETIME, OUTAGE_ACCESS_TOKEN_LIFETIME, OUTBOX_CHECK, OUTBOX_LIFETIME,
+        PROVIDER_CALL, PROVIDER_OUTAGE_TOLERANCE, PROVIDER_REFRESH_MARGIN, PROVIDER_TOKEN_FALLBACK,
+        PROVIDER_TOKEN_LONGEST, REFRESH_ABSOLUTE_LIFETIME, REFRESH_GRACE, REFRESH_IDLE_LIFETIME,
+        REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME, STREAM_CHECK, Setting,
+        TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
     },
     GOOD_CONFIG_URL, build,
     reader::Reader,
@@ -21,12 +22,13 @@ use crate::cli::duration;
 /// Where the lifetime goes that a setting gives.
 type Place = fn(&mut Lifetimes) -> &mut Duration;
 
-pub(in super::super) const LIFETIMES: [(Setting, Place); 20] = [
+pub(in super::super) const LIFETIMES: [(Setting, Place); 23] = [
     (CONSENT_LIFETIME, |all| &mut all.consent),
     (TRANSACTION_LIFETIME, |all| &mut all.transaction),
     (CODE_LIFETIME, |all| &mut all.code),
     (CODE_MEMORY, |all| &mut all.code_memory),
     (ACCESS_TOKEN_LIFETIME, |all| &mut all.access_token),
+    (ACCESS_TOKEN_FLOOR, |all| &mut all.access_token_floor),
     (OUTAGE_ACCESS_TOKEN_LIFETIME, |all| &mut all.outage_access_token),
     (REFRESH_IDLE_LIFETIME, |all| &mut all.refresh_idle),
     (REFRESH_ABSOLUTE_LIFETIME, |all| &mut all.refresh_absolute),
@@ -34,6 +36,8 @@ pub(in super::super) const LIFETIMES: [(Setting, Place); 20] = [
     (REFRESH_GRACE, |all| &mut all.refresh_grace),
     (REVOCATION_DELAY, |all| &mut all.revocation_delay),
     (STREAM_CHECK, |all| &mut all.stream_check),
+    (PROVIDER_TOKEN_FALLBACK, |all| &mut all.provider_token_fallback),
+    (PROVIDER_TOKEN_LONGEST, |all| &mut all.provider_token_longest),
     (PROVIDER_REFRESH_MARGIN, |all| &mut all.provider_refresh_margin),
     (PROVIDER_CALL, |all| &mut all.provider_call),
     (PROVIDER_OUTAGE_TOLERANCE, |all| &mut all.provider_outage_tolerance),
@@ -46,6 +50,9 @@ pub(in super::super) const LIFETIMES: [(Setting, Place); 20] = [
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Lifetimes {
     let mut lifetimes = Lifetimes::default();
+    if let Some(basis) = reader.parsed(&ACCESS_TOKEN_BASIS, basis) {
+        lifetimes.access_token_basis = basis;
+    }
     for (setting, place) in &LIFETIMES {
         if !reader.is_given(setting) {
             continue;
@@ -63,6 +70,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Lifetimes {
         reader.wrong(&CODE_MEMORY, why);
     }
     lifetimes
+}
+
+fn basis(text: &str) -> Result<AccessTokenBasis, String> {
+    AccessTokenBasis::ALL
+        .into_iter()
+        .find(|basis| basis.as_str() == text)
+        .ok_or_else(|| format!("{text:?} is neither provider nor fixed"))
 }
 
 /// The longest that is accepted for anything.

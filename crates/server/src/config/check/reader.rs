@@ -33,6 +33,11 @@ impl<'a> Reader<'a> {
         self.problems.add(sentence);
     }
 
+    /// What was given, and where to complain about it.
+    pub(super) fn parts(&mut self) -> (&'a Given, &mut Problems) {
+        (self.given, &mut self.problems)
+    }
+
     /// A complaint about the value of a setting, under the name that was used.
     pub(super) fn wrong(&mut self, setting: &Setting, why: impl Display) {
         let name = self.given.get(setting).map_or(setting.own_name(), |entry| entry.name);

@@ -2,13 +2,22 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use oidc_proxy::Lifetimes;
+use oidc_proxy::{AccessTokenBasis, Lifetimes};
 
 use super::load;
 use crate::{
     cli::duration,
     config::{check::LIFETIMES, setting::Fallback},
 };
+
+#[test]
+fn the_basis_of_access_tokens_is_one_of_two() {
+    for basis in AccessTokenBasis::ALL {
+        let config = load(&[("access-token-basis", basis.as_str())]).unwrap();
+        assert_eq!(config.lifetimes.access_token_basis, basis);
+    }
+    assert_eq!(load(&[]).unwrap().lifetimes.access_token_basis, AccessTokenBasis::Provider);
+}
 
 #[test]
 fn the_lifetimes_in_the_table_are_the_ones_that_hold() {

@@ -6,7 +6,7 @@ use insta::assert_snapshot;
 use secrecy::ExposeSecret;
 
 use super::{ENOUGH, load, load_file, load_in, sources};
-use crate::config::{Config, Sources};
+use crate::config::Config;
 
 #[test]
 fn an_unreadable_file_hides_no_other_complaint_and_makes_none_up() {

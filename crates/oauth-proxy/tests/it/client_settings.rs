@@ -279,6 +279,17 @@ async fn a_grace_window_beyond_that_of_all_is_for_some_clients_only() {
     deployment.clock.advance(Duration::from_secs(1));
     let answer = site.refresh(&deployment, &ours.refresh).await;
     answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+
+    let deployment = with(ClientSettings::of_confidential_clients().refresh_grace(LONG));
+    for (program, status) in [
+        (Program::confidential(&deployment).await, StatusCode::OK),
+        (Program::public(&deployment).await, StatusCode::BAD_REQUEST),
+    ] {
+        let tokens = program.login(&deployment).await;
+        Tokens::of(&program.refresh(&deployment, &tokens.refresh).await);
+        deployment.clock.advance(LONG);
+        assert_eq!(program.refresh(&deployment, &tokens.refresh).await.status, status);
+    }
 }
 
 #[test]

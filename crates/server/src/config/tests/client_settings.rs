@@ -3,6 +3,8 @@
 use std::{fs, time::Duration};
 
 use insta::assert_snapshot;
+use jwt_issuer::{KeyRing, MasterKey};
+use kv_storage::Memory;
 use oidc_proxy::ClientSettings;
 
 use super::{ENOUGH, load_file, load_in, sources};
@@ -36,6 +38,15 @@ fn tables_of_the_file_say_what_holds_for_some_clients() {
         ClientSettings::of_confidential_clients().without_rotation(),
     ];
     assert_eq!(config.client_settings, expected);
+    // They reach the proxy: one of them again is once too often.
+    let twice = config
+        .proxy()
+        .client_settings(ClientSettings::of_client("mcp_1"))
+        .storage(Memory::new())
+        .signing_keys(KeyRing::new(MasterKey::generate()))
+        .build();
+    let why = format!("{:#}", anyhow::Error::from(twice.unwrap_err()));
+    assert!(why.contains("mcp_1") && why.contains("given twice"), "{why}");
     assert!(load_file("").unwrap().client_settings.is_empty());
     // False is as good as nothing.
     let off =

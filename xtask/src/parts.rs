@@ -13,8 +13,8 @@ use anyhow::bail;
 use crate::{
     process::Invocation,
     set_up::Thing::{
-        self, Caddy, Chromium, Crates, Nginx, Node, NodeModules, Postgres, Python, Redis,
-        SystemdAnalyze,
+        self, Caddy, Chromium, Crates, Nginx, Node, NodeModules, PgBouncer, Postgres, Python,
+        Redis, SystemdAnalyze,
     },
 };
 
@@ -130,7 +130,12 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
             Invocation::new("cargo test --no-fail-fast --workspace --all-features --doc"),
         ),
         suite("tests", runner, &[Crates], test("--lib --bins --test it")),
-        suite("storage", runner, &[Crates, Redis, Postgres, Python], test("--test storage")),
+        suite(
+            "storage",
+            runner,
+            &[Crates, Redis, Postgres, PgBouncer, Python],
+            test("--test storage"),
+        ),
         part("standalone", Work::Standalone),
         suite("end-to-end", runner, &[Crates], binary("--test end_to_end")),
         suite("replicas", runner, &[Crates, Redis, Postgres], binary("--test replicas")),

@@ -78,7 +78,9 @@ const MAX_TTL_MILLIS: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 ///
 /// Behind a pooler that gives each session a connection (session mode), nothing is to
 /// be done. In transaction mode, `prepared=false` makes each operation one self-contained request
-/// without prepared statements and session settings; it costs the server more work.
+/// without prepared statements and session settings; it costs the server more work. Without it,
+/// such a pooler is refused as soon as it has two connections use one session, which is tried when
+/// the store is opened.
 ///
 /// # Stored form
 ///
@@ -115,6 +117,7 @@ impl Postgres {
         let mut lease = pool.lease().await?;
         schema::prepare(lease.connection(), &pool.target().schema).await?;
         lease.give_back();
+        pool.check_sessions().await?;
         let store = Self { pool, statements, writes: AtomicU64::new(0) };
         store.health().await?;
         Ok(store)

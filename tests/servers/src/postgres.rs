@@ -1,13 +1,11 @@
 //! A PostgreSQL server of a test's own.
 
 use std::{
-    env,
-    fs::{self, File},
-    net::{Ipv4Addr, TcpListener},
-    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    env, fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -15,13 +13,13 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
-use crate::program;
+use crate::{
+    port, program,
+    unprivileged::{Running, as_user, give_to_user, user},
+};
 
 /// Names the directory with `initdb` and `postgres`.
 const VARIABLE: &str = "TEST_POSTGRES_BIN";
-
-/// Who runs the server if we are root, which it refuses to be.
-const USER: &str = "nobody";
 
 /// The database that a new cluster has, and its superuser.
 const SUPERUSER: &str = "postgres";
@@ -41,32 +39,16 @@ min_wal_size = 2MB
 log_min_messages = fatal
 ";
 
-/// Keeps the server from outliving the test: when our end of the pipe closes, even by a `kill -9`,
-/// the shell ends the server. `exec` cannot be used, for the shell is what waits.
-const WATCHDOG: &str = r#"
-"$@" & server=$!
-(while read -r _; do :; done; kill -QUIT "$server" 2>/dev/null) <&3 3<&- & watcher=$!
-exec 3<&-
-wait "$server"; status=$?
-kill "$watcher" 2>/dev/null
-exit "$status"
-"#;
-
 /// A private PostgreSQL server on a free port and a Unix socket, with a cluster of its own.
 ///
 /// The superuser `postgres` needs no password; other roles with a password do (SCRAM).
 #[derive(Debug)]
 pub struct Postgres {
-    /// Last to go, for the server writes there.
+    /// First to go, for the server writes into its directory.
+    running: Option<Running>,
     directory: TempDir,
     bin: PathBuf,
     port: u16,
-    running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    shell: Child,
 }
 
 impl Postgres {
@@ -103,7 +85,7 @@ impl Postgres {
     pub fn start_with(settings: &str) -> anyhow::Result<Self> {
         let bin = bin()?;
         let directory = tempfile::Builder::new().prefix("postgres-").tempdir()?;
-        let mut server = Self { directory, bin, port: free_port()?, running: None };
+        let mut server = Self { directory, bin, port: port::free()?, running: None };
         copy(&template(&server.bin)?, &server.data())?;
         let port = server.port;
         let sockets = server.directory.path().display();
@@ -122,7 +104,7 @@ impl Postgres {
                  local replication all trust\nhost replication {SUPERUSER} 127.0.0.1/32 trust\n"
             ),
         )?;
-        server.give_to_user()?;
+        give_to_user(server.directory.path())?;
         server.start()?;
         Ok(server)
     }
@@ -161,7 +143,7 @@ impl Postgres {
         let path = self.data().join(name);
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        self.give_to_user()
+        give_to_user(self.directory.path())
     }
 
     /// Starts the server after it was stopped or killed, and waits until it answers.
@@ -173,21 +155,10 @@ impl Postgres {
         if self.running.is_some() {
             return Ok(());
         }
-        let log = self.directory.path().join("log");
-        let log = File::options().create(true).append(true).open(log)?;
-        // The shell reads our end of the pipe as its third file: the first must be the server's.
-        let mut command = as_user(Path::new("sh"));
-        command
-            .args(["-c", &format!("exec 3<&0 0</dev/null\n{WATCHDOG}"), "sh"])
-            .arg(self.bin.join("postgres"))
-            .arg("-D")
-            .arg(self.data())
-            .current_dir(self.directory.path())
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let shell = command.spawn().context("could not start a shell for postgres")?;
-        self.running = Some(Running { shell });
+        let (program, data) = (self.bin.join("postgres"), self.data());
+        // Its immediate shutdown, for nothing but this ends its sessions as well.
+        let arguments = [Path::new("-D"), &data];
+        self.running = Some(Running::start("QUIT", &program, &arguments, self.directory.path())?);
         self.wait_until_ready()
     }
 
@@ -270,7 +241,7 @@ impl Postgres {
                 return Ok(());
             }
             let running = self.running.as_mut().context("postgres does not run")?;
-            let ended = running.shell.try_wait()?.is_some();
+            let ended = running.has_ended()?;
             if ended || Instant::now() > deadline {
                 let log = fs::read_to_string(self.directory.path().join("log"));
                 bail!("postgres did not start: {}", log.unwrap_or_default());
@@ -283,29 +254,11 @@ impl Postgres {
     fn wait_until_gone(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + DEADLINE;
         let Some(mut running) = self.running.take() else { return Ok(()) };
-        while running.shell.try_wait()?.is_none() {
+        while !running.has_ended()? {
             ensure!(Instant::now() < deadline, "postgres does not end");
             thread::sleep(POLL);
         }
         Ok(())
-    }
-
-    /// Makes the directory that of whoever runs the server.
-    fn give_to_user(&self) -> anyhow::Result<()> {
-        match user()? {
-            Some(user) => give(self.directory.path(), user),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            // The watchdog does the rest: it ends the server once the pipe is closed.
-            drop(running.shell.stdin.take());
-            let _ = running.shell.wait();
-        }
     }
 }
 
@@ -356,9 +309,7 @@ fn template(bin: &Path) -> anyhow::Result<PathBuf> {
         return Ok(place);
     }
     let directory = tempfile::Builder::new().prefix("initdb-").tempdir()?;
-    if let Some(user) = user()? {
-        give(directory.path(), user)?;
-    }
+    give_to_user(directory.path())?;
     let made = directory.path().join("data");
     let output = as_user(&bin.join("initdb"))
         .arg("-D")
@@ -382,51 +333,4 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     let copied = Command::new("cp").arg("-R").arg(from).arg(to).status()?;
     ensure!(copied.success(), "could not copy {}", from.display());
     Ok(())
-}
-
-/// A command that runs as [`USER`] if we are root, else as ourselves.
-fn as_user(program: &Path) -> Command {
-    if !is_root() {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", USER, "--regid", "nogroup", "--clear-groups", "--"]).arg(program);
-    command
-}
-
-/// The numbers of user and group of [`USER`], if we are root.
-fn user() -> anyhow::Result<Option<(u32, u32)>> {
-    if !is_root() {
-        return Ok(None);
-    }
-    let number = |option| -> anyhow::Result<u32> {
-        let output = Command::new("id").args([option, USER]).output()?;
-        let number = String::from_utf8_lossy(&output.stdout).trim().parse();
-        number.with_context(|| format!("there is no user {USER} to run PostgreSQL as"))
-    };
-    Ok(Some((number("-u")?, number("-g")?)))
-}
-
-fn is_root() -> bool {
-    static ROOT: OnceLock<bool> = OnceLock::new();
-    *ROOT.get_or_init(|| {
-        // A file of ours belongs to whoever we are.
-        let file = tempfile::tempfile().and_then(|file| file.metadata());
-        file.is_ok_and(|metadata| metadata.uid() == 0)
-    })
-}
-
-/// Makes a directory and all in it that of the given user and group.
-fn give(path: &Path, (user, group): (u32, u32)) -> anyhow::Result<()> {
-    chown(path, Some(user), Some(group))?;
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            give(&entry?.path(), (user, group))?;
-        }
-    }
-    Ok(())
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -1,7 +1,6 @@
 //! Redis: one server, a master that sentinels watch, a Cluster.
 
 mod cluster;
-mod port;
 pub mod resp;
 mod sentinel;
 mod server;

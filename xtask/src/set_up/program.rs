@@ -47,6 +47,16 @@ pub(super) const POSTGRES: Program = Program {
     directory: true,
 };
 
+pub(super) const PGBOUNCER: Program = Program {
+    name: "pgbouncer",
+    beside: &[],
+    package: "pgbouncer",
+    service: Some("pgbouncer"),
+    version: "--version",
+    variable: "TEST_PGBOUNCER",
+    directory: false,
+};
+
 pub(super) const CHROMIUM: Program = Program {
     name: "chromium",
     beside: &[],
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn everything_of_debian_has_its_own_variable() {
-        let programs = [&REDIS, &POSTGRES, &CHROMIUM, &NGINX, &CADDY, &SYSTEMD_ANALYZE];
+        let programs = [&REDIS, &POSTGRES, &PGBOUNCER, &CHROMIUM, &NGINX, &CADDY, &SYSTEMD_ANALYZE];
         let variables = programs.map(|program| program.variable);
         let different: std::collections::BTreeSet<&&str> = variables.iter().collect();
         assert_eq!(different.len(), variables.len());

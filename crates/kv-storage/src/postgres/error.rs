@@ -42,14 +42,7 @@ impl Failure {
             // read_only_sql_transaction
             "25006" => Self::Refused(read_only().with_source(Cause::of(answer))),
             // invalid_sql_statement_name, duplicate_prepared_statement
-            "26000" | "42P05" => Self::Refused(
-                Error::new(
-                    ErrorKind::Misconfigured,
-                    "PostgreSQL lost a prepared statement: behind a pooler in transaction mode, \
-                     add prepared=false to the storage URL",
-                )
-                .with_source(Cause::of(answer)),
-            ),
+            "26000" | "42P05" => Self::Refused(shared_session().with_source(Cause::of(answer))),
             // lock_not_available
             "55P03" => rolled_back(
                 ErrorKind::Unavailable,
@@ -81,6 +74,15 @@ pub(super) fn read_only() -> Error {
         ErrorKind::Unavailable,
         "PostgreSQL only reads: it is a standby, or default_transaction_read_only is on; the \
          storage URL must lead to the primary server",
+    )
+}
+
+/// A session that is not ours alone keeps neither settings nor prepared statements for us.
+pub(super) fn shared_session() -> Error {
+    Error::new(
+        ErrorKind::Misconfigured,
+        "PostgreSQL is behind a pooler that shares its sessions (transaction mode): add \
+         prepared=false to the storage URL, or have the pooler use session mode",
     )
 }
 

@@ -52,6 +52,13 @@ const SESSION: &str = "SELECT current_setting('transaction_read_only')::boolean,
      set_config('statement_timeout', '0', {local}), \
      set_config('default_transaction_isolation', 'read committed', {local})";
 
+/// Marks a session that keeps settings as one of ours, and tells whether it was one before.
+///
+/// It never was, unless a pooler hands the sessions of others on without clearing them, as in
+/// transaction mode: then neither settings nor prepared statements are where we left them.
+const MARK: &str = "SELECT current_setting('kv_storage.session', true) = 'marked', \
+     set_config('kv_storage.session', 'marked', false)";
+
 /// Whether a statement may be run again after its connection was lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Access {
@@ -118,6 +125,24 @@ impl Pool {
         }
     }
 
+    /// Makes a second connection while the first is there, for that tells whether a pooler has
+    /// both use one session.
+    pub(super) async fn check_sessions(&self) -> Result<()> {
+        if !self.target.prepared || self.target.connections == 1 {
+            return Ok(());
+        }
+        let first = self.lease().await?;
+        let second = self.lease().await;
+        first.give_back();
+        match second {
+            Ok(second) => second.give_back(),
+            Err(error) if error.kind() == ErrorKind::Misconfigured => return Err(error),
+            // One is enough to work.
+            Err(error) => tracing::debug!(%error, "there is no second connection"),
+        }
+        Ok(())
+    }
+
     /// Waits for the operations under way and closes the connections.
     pub(super) async fn close(&self) {
         let all = self.turns.acquire_many(self.target.connections).await;
@@ -175,13 +200,20 @@ impl Pool {
         let mut connection =
             time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?.map_err(failed)?;
         if target.prepared {
-            let session = sqlx::raw_sql(AssertSqlSafe(SESSION.replace("{local}", "false")));
-            let row = time::timeout(CONNECT_TIMEOUT, session.fetch_one(&mut connection))
+            let text = format!("{}; {MARK}", SESSION.replace("{local}", "false"));
+            let session = sqlx::raw_sql(AssertSqlSafe(text));
+            let rows = time::timeout(CONNECT_TIMEOUT, session.fetch_all(&mut connection))
                 .await
                 .map_err(late)?
                 .map_err(failed)?;
-            if reads_only(&row).map_err(failed)? {
+            let [session, mark] = &rows[..] else {
+                return Err(failed(sqlx::Error::RowNotFound));
+            };
+            if reads_only(session).map_err(failed)? {
                 return Err(error::read_only());
+            }
+            if mark.try_get::<Option<bool>, _>(0).map_err(failed)? == Some(true) {
+                return Err(error::shared_session());
             }
         }
         Ok(connection)

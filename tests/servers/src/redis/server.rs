@@ -11,11 +11,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::{
-    port,
-    resp::{Client, Reply},
-};
-use crate::program;
+use super::resp::{Client, Reply};
+use crate::{port, program};
 
 /// How long a server may take to come up, or a cluster to agree, on a busy machine.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);

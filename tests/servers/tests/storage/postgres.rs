@@ -3,6 +3,7 @@
 mod conformance;
 mod encryption;
 mod losses;
+mod pooler;
 mod processes;
 mod refusals;
 mod schema;

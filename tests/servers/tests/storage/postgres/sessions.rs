@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use kv_storage::{
     ErrorKind, KeyValue, Postgres, Ttl,
-    testing::{Fixture, entries, races, scans},
+    testing::{Fixture, races},
 };
 
 use super::{chain, eventually, schema};
@@ -54,32 +54,6 @@ async fn a_stricter_default_isolation_changes_nothing() {
     let fixture = Fixture::new(store).with_guard(server);
     races::counting_by_compare_and_swap_loses_nothing(&fixture).await;
     races::writers_that_keep_the_expiry_all_succeed(&fixture).await;
-}
-
-/// The cases that differ in how arguments and rows get across.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn without_prepared_statements_everything_is_the_same() {
-    let cases = async |number| {
-        let (server, url) = schema();
-        let store = Postgres::open(&format!("{url}&prepared=false")).await.unwrap();
-        let fixture = Fixture::new(store).with_guard(server);
-        match number {
-            0 => entries::keys_are_any_text(&fixture).await,
-            1 => entries::values_are_opaque(&fixture).await,
-            2 => entries::the_largest_value_is_kept(&fixture).await,
-            3 => entries::every_write_draws_a_new_version(&fixture).await,
-            4 => entries::get_many_keeps_the_order(&fixture).await,
-            5 => entries::take_reads_and_removes(&fixture).await,
-            6 => entries::compare_and_delete_needs_the_version(&fixture).await,
-            7 => scans::prefixes_are_literal(&fixture).await,
-            8 => scans::pages_hold_every_key(&fixture).await,
-            9 => races::put_if_absent_has_one_winner(&fixture).await,
-            _ => races::counting_by_compare_and_swap_loses_nothing(&fixture).await,
-        }
-    };
-    for number in 0..=10 {
-        cases(number).await;
-    }
 }
 
 #[tokio::test]

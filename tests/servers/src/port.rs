@@ -16,7 +16,7 @@ const PORTS: Range<u16> = 12_000..32_000;
 const TRIES: u64 = 100;
 
 /// A port that nothing listens on now.
-pub(super) fn free() -> Result<u16> {
+pub(crate) fn free() -> Result<u16> {
     let random = RandomState::new();
     (0..TRIES)
         .map(|index| {

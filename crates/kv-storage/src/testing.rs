@@ -21,6 +21,8 @@
 //! The cases are plain functions as well: a case is told the fixture and panics if the store
 //! breaks the contract.
 //!
+//! [`model::follow`] compares a store with a map, step by step.
+//!
 //! [`Faulty`] is for tests of what stores something: a store that fails on command.
 
 #![expect(
@@ -32,6 +34,7 @@
 pub mod entries;
 pub mod expiry;
 mod faults;
+pub mod model;
 pub mod races;
 pub mod scans;
 
@@ -266,7 +269,8 @@ macro_rules! conformance {
                 compare_and_delete_needs_the_version,
                 a_version_does_not_outlive_its_record,
                 expire_needs_a_record,
-                health_is_good;
+                health_is_good,
+                closing_is_final;
             expiry:
                 an_expired_record_is_absent_to_reads,
                 an_expired_record_is_absent_to_removals,

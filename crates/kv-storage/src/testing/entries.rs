@@ -285,6 +285,27 @@ pub async fn health_is_good(fixture: &Fixture) {
     fixture.store().health().await.unwrap();
 }
 
+/// A store that was closed fails every operation with the same kind of error, if it held anything
+/// that it could let go of; closing it once more changes nothing.
+pub async fn closing_is_final(fixture: &Fixture) {
+    let store = fixture.store();
+    store.put(COLLECTION, "k", "value".into(), Ttl::Forever).await.unwrap();
+    store.close().await;
+    store.close().await;
+    let outcomes = every_operation(store, COLLECTION, "k", "new".into()).await;
+    let health = store.health().await;
+    let closed = health.is_err();
+    for outcome in outcomes.into_iter().chain([health]) {
+        match outcome {
+            Ok(()) => assert!(!closed, "some operations go on"),
+            Err(error) => {
+                assert!(closed, "some operations fail: {error}");
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            }
+        }
+    }
+}
+
 pub(super) async fn read(store: &impl KeyValue, key: &str) -> Option<Bytes> {
     store.get(COLLECTION, key).await.unwrap().map(|entry| entry.value)
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
+mod model;
 mod postgres;
 mod python;
 mod redis;

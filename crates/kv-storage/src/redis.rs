@@ -5,7 +5,9 @@ mod cluster;
 mod command;
 mod connection;
 mod error;
+mod gather;
 mod key;
+mod life;
 mod node;
 mod scan;
 mod sentinel;
@@ -19,13 +21,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 
 pub(crate) use self::settings::Settings;
 use self::{
     command::{Command, changed, entry},
     key::Keys,
-    store::Servers,
+    store::{Effect, Servers},
 };
 use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version, limits};
 
@@ -65,7 +66,8 @@ use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Versio
 /// before a crash of the machine). With replicas, each write is followed by `WAIT`: when fewer
 /// than `wait_replicas` have it in time, the outcome is unknown. An acknowledged write can then be
 /// lost only if a replica without it is promoted while one that has it exists, which sentinels and
-/// Clusters avoid where they see both. A read may see a write that is not acknowledged yet. Only
+/// Clusters avoid where they see both. A removal that finds nothing is confirmed like one that
+/// does, so that one whose outcome was unknown can be repeated until it lasts. A read may see a write that is not acknowledged yet. Only
 /// masters are asked; one that was cut off answers until it learns that it is none any more, and
 /// `WAIT` is what keeps its writes from being acknowledged.
 ///
@@ -78,6 +80,8 @@ use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Versio
 /// A [`scan`](KeyValue::scan) lists a server's keys anew when it was restarted or replaced
 /// meanwhile, and everything when slots got another master; a key whose slot is just moving may be
 /// missed.
+///
+/// [`close`](KeyValue::close) waits for what is under way and ends all connections.
 ///
 /// # Stored form
 ///
@@ -121,7 +125,19 @@ impl Redis {
 
     /// Runs a write; whether it changed something.
     async fn write(&self, command: Command) -> Result<bool> {
-        let outcome = |value| changed(command.name, &value).map(|changed| (changed, changed));
+        self.run(command, Effect::Nothing).await
+    }
+
+    /// Runs a removal; whether it found something.
+    async fn remove(&self, command: Command) -> Result<bool> {
+        self.run(command, Effect::FoundNothing).await
+    }
+
+    async fn run(&self, command: Command, otherwise: Effect) -> Result<bool> {
+        let outcome = |value| {
+            let changed = changed(command.name, &value)?;
+            Ok((changed, if changed { Effect::Changed } else { otherwise }))
+        };
         self.servers.write(&command, outcome).await
     }
 }
@@ -139,29 +155,33 @@ impl fmt::Debug for Redis {
 #[async_trait]
 impl KeyValue for Redis {
     async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
-        entry(self.servers.read(&Command::get(self.key(collection, key)?)).await?)
+        entry(self.servers.read(&Command::get(&self.key(collection, key)?)).await?)
     }
 
     async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
         limits::check_collection(collection)?;
-        // All are sent before the first is answered; in a Cluster each goes to its own master.
-        try_join_all(keys.iter().map(|key| self.get(collection, key))).await
+        let keys = keys.iter().map(|key| self.key(collection, key)).collect::<Result<Vec<_>>>()?;
+        self.servers.read_many(&keys).await?.into_iter().map(entry).collect()
     }
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
         limits::check_value(&value)?;
         let version = Version::random()?;
-        self.write(Command::put(self.key(collection, key)?, version, &value, ttl)).await?;
+        self.write(Command::put(&self.key(collection, key)?, version, &value, ttl)).await?;
         Ok(version)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
-        self.write(Command::delete(self.key(collection, key)?)).await
+        self.remove(Command::delete(&self.key(collection, key)?)).await
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
-        let command = Command::take(self.key(collection, key)?);
-        let outcome = |value| entry(value).map(|entry| (entry.clone(), entry.is_some()));
+        let command = Command::take(&self.key(collection, key)?);
+        let outcome = |value| {
+            let entry = entry(value)?;
+            let effect = if entry.is_some() { Effect::Changed } else { Effect::FoundNothing };
+            Ok((entry, effect))
+        };
         self.servers.write(&command, outcome).await
     }
 
@@ -174,7 +194,7 @@ impl KeyValue for Redis {
     ) -> Result<Option<Version>> {
         limits::check_value(&value)?;
         let version = Version::random()?;
-        let command = Command::put_if_absent(self.key(collection, key)?, version, &value, ttl);
+        let command = Command::put_if_absent(&self.key(collection, key)?, version, &value, ttl);
         // Where nothing is to be written at all, the command only looks.
         let found_is_refused = command.name == "EXISTS";
         let changed = self.write(command).await?;
@@ -192,7 +212,7 @@ impl KeyValue for Redis {
         limits::check_value(&value)?;
         let version = Version::random()?;
         let key = self.key(collection, key)?;
-        let command = Command::compare_and_swap(key, expected, version, &value, ttl);
+        let command = Command::compare_and_swap(&key, expected, version, &value, ttl);
         Ok(self.write(command).await?.then_some(version))
     }
 
@@ -202,12 +222,12 @@ impl KeyValue for Redis {
         key: &str,
         expected: Version,
     ) -> Result<bool> {
-        self.write(Command::compare_and_delete(self.key(collection, key)?, expected)).await
+        self.remove(Command::compare_and_delete(&self.key(collection, key)?, expected)).await
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
         let version = Version::random()?;
-        let command = Command::expire(self.key(collection, key)?, version, ttl);
+        let command = Command::expire(&self.key(collection, key)?, version, ttl);
         Ok(self.write(command).await?.then_some(version))
     }
 
@@ -238,5 +258,8 @@ impl KeyValue for Redis {
             Err(trouble) => self.servers.check_repeatable(trouble)?,
         }
         Ok(self.servers.look().await?)
+    }
+    async fn close(&self) {
+        self.servers.close().await;
     }
 }

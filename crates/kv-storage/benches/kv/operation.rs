@@ -127,6 +127,7 @@ async fn ours(store: &dyn KeyValue, operation: Operation, data: &Data, task: usi
 async fn with_raw(raw: &Raw, operation: Operation, data: &Data, task: usize, round: u64) {
     let record = Data::record(task, round);
     let (key, fresh) = (&data.keys[record], &data.fresh[record]);
+    let value = || data.value(task, round);
     match operation {
         Operation::Get => assert!(raw.get(key).await > 0),
         Operation::GetMany => {
@@ -134,15 +135,17 @@ async fn with_raw(raw: &Raw, operation: Operation, data: &Data, task: usize, rou
                 assert!(raw.get(&data.keys[task + TASKS[1] * index]).await > 0);
             }
         }
-        Operation::Put | Operation::Expire => raw.put(key, data.value(task, round)).await,
-        Operation::PutDelete | Operation::PutIfAbsentTake | Operation::PutCompareAndDelete => {
-            raw.put(fresh, data.value(task, round)).await;
+        Operation::Put => raw.put(key, value()).await,
+        Operation::PutDelete | Operation::PutIfAbsentTake => {
+            raw.put(fresh, value()).await;
             raw.delete(fresh).await;
         }
-        Operation::GetCompareAndSwap => {
-            assert!(raw.get(key).await > 0);
-            raw.put(key, data.value(task, round)).await;
+        Operation::GetCompareAndSwap => raw.swap(key, value()).await,
+        Operation::PutCompareAndDelete => {
+            raw.put(fresh, value()).await;
+            raw.delete_version(fresh, &value()).await;
         }
+        Operation::Expire => raw.expire(key, value()).await,
         Operation::Scan => assert!(raw.list(PAGE).await > 0),
     }
 }

@@ -160,6 +160,41 @@ impl Raw {
         }
     }
 
+    /// Reads a record and replaces what was read; where the library has no such operation, whatever
+    /// is there by then.
+    pub(crate) async fn swap(&self, key: &str, value: Bytes) {
+        let Self::Redis(connection) = self else {
+            assert!(self.get(key).await > 0);
+            return self.put(key, value).await;
+        };
+        let mut connection = connection.clone();
+        let found: Vec<u8> = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();
+        let mut swap = scripts::SWAP.key(key);
+        swap.arg(&found[..scripts::VERSION]).arg(&*value).arg("PX").arg(3_600_000);
+        let swapped: bool = swap.invoke_async(&mut connection).await.unwrap();
+        assert!(swapped);
+    }
+
+    /// Removes the record if it is the one that was written; where the library has no such
+    /// operation, in any case.
+    pub(crate) async fn delete_version(&self, key: &str, written: &[u8]) {
+        let Self::Redis(connection) = self else { return self.delete(key).await };
+        let mut delete = scripts::DELETE.key(key);
+        delete.arg(&written[..scripts::VERSION]);
+        let deleted: bool = delete.invoke_async(&mut connection.clone()).await.unwrap();
+        assert!(deleted);
+    }
+
+    /// Changes version and expiry of a record; where the library has no such operation, it is
+    /// written.
+    pub(crate) async fn expire(&self, key: &str, value: Bytes) {
+        let Self::Redis(connection) = self else { return self.put(key, value).await };
+        let mut expire = scripts::EXPIRE.key(key);
+        expire.arg(&value[..scripts::VERSION]).arg("PX").arg(3_600_000);
+        let expired: bool = expire.invoke_async(&mut connection.clone()).await.unwrap();
+        assert!(expired);
+    }
+
     pub(crate) async fn delete(&self, key: &str) {
         match self {
             Self::Map(shards) => drop(shard(shards, key).lock().unwrap().remove(key)),
@@ -231,4 +266,37 @@ async fn blocking<T: Send + 'static>(
 ) -> T {
     let database = Arc::clone(database);
     tokio::task::spawn_blocking(move || work(&database)).await.unwrap()
+}
+
+/// What the contract asks of Redis takes a script, whoever writes it: the version is the beginning
+/// of the value.
+mod scripts {
+    use std::sync::LazyLock;
+
+    use redis::Script;
+
+    pub(super) const VERSION: usize = 16;
+
+    pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| {
+        Script::new(
+            "if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
+             redis.call('SET', KEYS[1], ARGV[2], ARGV[3], ARGV[4]) return 1",
+        )
+    });
+
+    pub(super) static DELETE: LazyLock<Script> = LazyLock::new(|| {
+        Script::new(
+            "if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
+             return redis.call('DEL', KEYS[1])",
+        )
+    });
+
+    pub(super) static EXPIRE: LazyLock<Script> = LazyLock::new(|| {
+        Script::new(
+            "local stored = redis.call('GET', KEYS[1]) \
+             if not stored then return 0 end \
+             redis.call('SET', KEYS[1], ARGV[1] .. string.sub(stored, 17), ARGV[2], ARGV[3]) \
+             return 1",
+        )
+    });
 }

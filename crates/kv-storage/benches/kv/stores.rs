@@ -45,7 +45,9 @@ impl Stores {
         let redis = match test_servers::Redis::with(RedisOptions::default()) {
             Ok(server) => {
                 let ours = Redis::open(&server.url()).await.unwrap();
-                pairs.push(backend("redis", ours, "redis", Raw::redis(&server.url()).await));
+                // In another database: a scan passes over the keys of both otherwise.
+                let raw = Raw::redis(&format!("{}/1", server.url())).await;
+                pairs.push(backend("redis", ours, "redis", raw));
                 Some(server)
             }
             Err(error) => {

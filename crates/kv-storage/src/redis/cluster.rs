@@ -63,6 +63,12 @@ impl Cluster {
         self.doubted.store(true, Ordering::Release);
     }
 
+    pub(super) fn close(&self) {
+        for node in self.nodes.write().unwrap_or_else(PoisonError::into_inner).values() {
+            node.close();
+        }
+    }
+
     pub(super) async fn master(&self, slot: u16, context: &Context) -> Result<Arc<Node>> {
         let map = self.map(context).await?;
         let Some(address) = map.master(slot) else {

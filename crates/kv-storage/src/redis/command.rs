@@ -1,9 +1,9 @@
 //! The commands that the operations are made of. Each is about one key and changes it in one step.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{io::Write, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
-use redis::{Cmd, Script, Value};
+use redis::{Arg, Cmd, RedisWrite, Script, ToRedisArgs, Value};
 
 use super::error;
 use crate::{Entry, Result, Ttl, Version};
@@ -11,40 +11,71 @@ use crate::{Entry, Result, Ttl, Version};
 /// More milliseconds than Redis can add to its clock.
 const ENDLESS_MILLIS: u128 = 1 << 62;
 
-// Scripts have one key and at most one write each, so that what fails in the middle has changed
-// nothing.
+/// The most arguments that a command of ours has: those of a swap that sets an expiry.
+const ARGUMENTS: usize = 8;
+
+/// What the arguments take beside key and value: names, numbers, the hash of a script, versions.
+const OVERHEAD: usize = 128;
+
+// Scripts have one key and change it in one step: what fails in the middle has changed nothing.
 
 /// The record is of version `ARGV[1]`: it becomes `ARGV[2]`, with the expiry that follows.
-const COMPARE_AND_SWAP: &str = "\
-    if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
-    redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV, 3)) \
-    return 1";
+static COMPARE_AND_SWAP: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(
+        "if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
+         redis.call('SET', KEYS[1], ARGV[2], unpack(ARGV, 3)) \
+         return 1",
+    )
+});
 
 /// The record is of version `ARGV[1]`: it goes.
-const COMPARE_AND_DELETE: &str = "\
-    if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
-    return redis.call('DEL', KEYS[1])";
+static COMPARE_AND_DELETE: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(
+        "if redis.call('GETRANGE', KEYS[1], 0, 15) ~= ARGV[1] then return 0 end \
+         return redis.call('DEL', KEYS[1])",
+    )
+});
 
 /// There is a record: it gets version `ARGV[1]`, with the expiry that follows.
-const EXPIRE: &str = "\
-    local stored = redis.call('GET', KEYS[1]) \
-    if not stored then return 0 end \
-    redis.call('SET', KEYS[1], ARGV[1] .. string.sub(stored, 17), unpack(ARGV, 2)) \
-    return 1";
+static EXPIRE: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(
+        "local stored = redis.call('GET', KEYS[1]) \
+         if not stored then return 0 end \
+         redis.call('SET', KEYS[1], ARGV[1] .. string.sub(stored, 17), unpack(ARGV, 2)) \
+         return 1",
+    )
+});
 
-static COMPARE_AND_SWAP_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(COMPARE_AND_SWAP));
-static COMPARE_AND_DELETE_SCRIPT: LazyLock<Script> =
-    LazyLock::new(|| Script::new(COMPARE_AND_DELETE));
-static EXPIRE_SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(EXPIRE));
+/// Whatever there is, or is not, stays as it is, and the replicas hear of it once more.
+///
+/// A key is written and removed before anybody sees it, and replicas do both in one step.
+static REAFFIRM: LazyLock<Source> = LazyLock::new(|| {
+    Source::new(
+        "local stored = redis.call('GET', KEYS[1]) \
+         redis.call('SET', KEYS[1], stored or '', 'KEEPTTL') \
+         if not stored then redis.call('DEL', KEYS[1]) end \
+         return 1",
+    )
+});
+
+/// A script, and the hash by which a server knows it.
+struct Source {
+    text: &'static str,
+    hash: String,
+}
+
+impl Source {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: Script::new(text).get_hash().to_owned() }
+    }
+}
 
 /// A command about one key.
 pub(super) struct Command {
     /// For errors.
     pub(super) name: &'static str,
-    pub(super) key: Vec<u8>,
     pub(super) sent: Cmd,
-    /// The same with the script's text, for a server that has not seen it yet.
-    pub(super) with_source: Option<Cmd>,
+    source: Option<&'static Source>,
 }
 
 /// An expiry that Redis can hold.
@@ -53,7 +84,7 @@ enum Expiry {
     Never,
     /// The record is absent at once.
     Now,
-    Millis(String),
+    Millis(u64),
 }
 
 impl From<Ttl> for Expiry {
@@ -64,86 +95,115 @@ impl From<Ttl> for Expiry {
             Ttl::After(Duration::ZERO) => Self::Now,
             Ttl::After(duration) => match duration.as_nanos().div_ceil(1_000_000) {
                 ENDLESS_MILLIS.. => Self::Never,
-                millis => Self::Millis(millis.to_string()),
+                millis => u64::try_from(millis).map_or(Self::Never, Self::Millis),
             },
         }
     }
 }
 
-impl Expiry {
-    /// Adds what `SET` takes.
-    fn add_to(&self, command: &mut Cmd) {
+/// What `SET` takes.
+impl ToRedisArgs for Expiry {
+    fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
         match self {
-            Self::Keep => {
-                command.arg("KEEPTTL");
-            }
+            Self::Keep => out.write_arg(b"KEEPTTL"),
             Self::Millis(millis) => {
-                command.arg("PX").arg(millis);
+                out.write_arg(b"PX");
+                millis.write_redis_args(out);
             }
             Self::Never | Self::Now => {}
         }
     }
 }
 
+/// What lies in Redis: the version, then the value.
+struct Stored<'a> {
+    version: Version,
+    value: &'a [u8],
+}
+
+impl ToRedisArgs for Stored<'_> {
+    fn write_redis_args<W: RedisWrite + ?Sized>(&self, out: &mut W) {
+        let mut argument = out.writer_for_next_arg();
+        // Writing to memory cannot fail.
+        let _ = argument.write_all(self.version.as_bytes());
+        let _ = argument.write_all(self.value);
+    }
+}
+
 impl Command {
-    fn new(name: &'static str, key: Vec<u8>) -> Self {
-        let mut command = redis::cmd(name);
-        command.arg(&key);
-        Self { name, key, sent: command, with_source: None }
+    /// A command with room for a value of so many bytes.
+    fn new(name: &'static str, key: &[u8], value: usize) -> Self {
+        let mut sent = Cmd::with_capacity(ARGUMENTS, OVERHEAD + key.len() + value);
+        sent.arg(name).arg(key);
+        Self { name, sent, source: None }
     }
 
-    fn scripted(script: &Script, source: &str, key: Vec<u8>, arguments: impl Fn(&mut Cmd)) -> Self {
-        let build = |name: &str, script: &str| {
-            let mut command = redis::cmd(name);
-            command.arg(script).arg(1).arg(&key);
-            arguments(&mut command);
-            command
-        };
-        let sent = build("EVALSHA", script.get_hash());
-        let with_source = Some(build("EVAL", source));
-        Self { name: "EVALSHA", key, sent, with_source }
+    fn scripted(source: &'static Source, key: &[u8], value: usize) -> Self {
+        let mut sent = Cmd::with_capacity(ARGUMENTS, OVERHEAD + key.len() + value);
+        sent.arg("EVALSHA").arg(&source.hash).arg(1).arg(key);
+        Self { name: "EVALSHA", sent, source: Some(source) }
     }
 
-    pub(super) fn get(key: Vec<u8>) -> Self {
-        Self::new("GET", key)
+    /// The key in Redis.
+    pub(super) fn key(&self) -> &[u8] {
+        let position = if self.source.is_some() { 3 } else { 1 };
+        match self.sent.args_iter().nth(position) {
+            Some(Arg::Simple(key)) => key,
+            _ => b"",
+        }
     }
 
-    pub(super) fn delete(key: Vec<u8>) -> Self {
-        Self::new("DEL", key)
+    /// The same with the script's text, for a server that has not seen it yet; `None` if there is
+    /// no script.
+    pub(super) fn with_source(&self) -> Option<Cmd> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(self.source?.text);
+        for argument in self.sent.args_iter().skip(2) {
+            if let Arg::Simple(argument) = argument {
+                command.arg(argument);
+            }
+        }
+        Some(command)
     }
 
-    pub(super) fn take(key: Vec<u8>) -> Self {
-        Self::new("GETDEL", key)
+    pub(super) fn get(key: &[u8]) -> Self {
+        Self::new("GET", key, 0)
     }
 
-    pub(super) fn put(key: Vec<u8>, version: Version, value: &[u8], ttl: Ttl) -> Self {
+    pub(super) fn delete(key: &[u8]) -> Self {
+        Self::new("DEL", key, 0)
+    }
+
+    pub(super) fn take(key: &[u8]) -> Self {
+        Self::new("GETDEL", key, 0)
+    }
+
+    pub(super) fn put(key: &[u8], version: Version, value: &[u8], ttl: Ttl) -> Self {
         let expiry = Expiry::from(ttl);
         if matches!(expiry, Expiry::Now) {
             return Self::delete(key);
         }
-        let mut command = Self::new("SET", key);
-        command.sent.arg(stored(version, value));
-        expiry.add_to(&mut command.sent);
+        let mut command = Self::new("SET", key, value.len());
+        command.sent.arg(Stored { version, value }).arg(expiry);
         command
     }
 
-    pub(super) fn put_if_absent(key: Vec<u8>, version: Version, value: &[u8], ttl: Ttl) -> Self {
+    pub(super) fn put_if_absent(key: &[u8], version: Version, value: &[u8], ttl: Ttl) -> Self {
         // A new record has no expiry that could be kept.
         let expiry = match Expiry::from(ttl) {
             Expiry::Keep => Expiry::Never,
             expiry => expiry,
         };
         if matches!(expiry, Expiry::Now) {
-            return Self::new("EXISTS", key);
+            return Self::new("EXISTS", key, 0);
         }
-        let mut command = Self::new("SET", key);
-        command.sent.arg(stored(version, value)).arg("NX");
-        expiry.add_to(&mut command.sent);
+        let mut command = Self::new("SET", key, value.len());
+        command.sent.arg(Stored { version, value }).arg("NX").arg(expiry);
         command
     }
 
     pub(super) fn compare_and_swap(
-        key: Vec<u8>,
+        key: &[u8],
         expected: Version,
         version: Version,
         value: &[u8],
@@ -153,34 +213,31 @@ impl Command {
         if matches!(expiry, Expiry::Now) {
             return Self::compare_and_delete(key, expected);
         }
-        let stored = stored(version, value);
-        Self::scripted(&COMPARE_AND_SWAP_SCRIPT, COMPARE_AND_SWAP, key, |command| {
-            command.arg(expected.as_bytes().as_slice()).arg(&stored);
-            expiry.add_to(command);
-        })
+        let mut command = Self::scripted(&COMPARE_AND_SWAP, key, value.len());
+        command.sent.arg(expected.as_bytes().as_slice()).arg(Stored { version, value }).arg(expiry);
+        command
     }
 
-    pub(super) fn compare_and_delete(key: Vec<u8>, expected: Version) -> Self {
-        Self::scripted(&COMPARE_AND_DELETE_SCRIPT, COMPARE_AND_DELETE, key, |command| {
-            command.arg(expected.as_bytes().as_slice());
-        })
+    pub(super) fn compare_and_delete(key: &[u8], expected: Version) -> Self {
+        let mut command = Self::scripted(&COMPARE_AND_DELETE, key, 0);
+        command.sent.arg(expected.as_bytes().as_slice());
+        command
     }
 
-    pub(super) fn expire(key: Vec<u8>, version: Version, ttl: Ttl) -> Self {
+    pub(super) fn expire(key: &[u8], version: Version, ttl: Ttl) -> Self {
         let expiry = Expiry::from(ttl);
         if matches!(expiry, Expiry::Now) {
             return Self::delete(key);
         }
-        Self::scripted(&EXPIRE_SCRIPT, EXPIRE, key, |command| {
-            command.arg(version.as_bytes().as_slice());
-            expiry.add_to(command);
-        })
+        let mut command = Self::scripted(&EXPIRE, key, 0);
+        command.sent.arg(version.as_bytes().as_slice()).arg(expiry);
+        command
     }
-}
 
-/// What lies in Redis: the version, then the value.
-fn stored(version: Version, value: &[u8]) -> Vec<u8> {
-    [version.as_bytes(), value].concat()
+    /// A write that changes nothing, for `WAIT` to speak of.
+    pub(super) fn reaffirm(key: &[u8]) -> Self {
+        Self::scripted(&REAFFIRM, key, 0)
+    }
 }
 
 /// Reads what lies in Redis.

@@ -15,7 +15,7 @@ use redis::{
 };
 use secrecy::ExposeSecret;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::TcpStream,
     sync::Mutex,
     task::JoinSet,
@@ -25,15 +25,24 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     error::{self, Failure},
+    gather::Gather,
+    life::Life,
     server::{SECTIONS, Server},
     settings::{Address, Credentials},
     tls,
 };
 use crate::{Error, ErrorKind, Result};
 
+/// How many commands wait to be written at most, before those who send more wait themselves.
+const WAITING_COMMANDS: usize = 1024;
+
+/// How much is written, and read, at a time: many small commands, or a few large values.
+const CHUNK_BYTES: usize = 64 * 1024;
+
 /// How to connect.
 #[derive(Clone)]
 pub(super) struct Dialer {
+    pub(super) life: Arc<Life>,
     pub(super) tls: Option<TlsConnector>,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
@@ -119,8 +128,13 @@ impl Dialer {
         address: &Address,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     ) -> Result<Connection> {
+        let sign = self.life.sign()?;
+        let stream = Gather::new(BufReader::with_capacity(CHUNK_BYTES, stream));
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.response_timeout));
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(self.response_timeout))
+            .set_pipeline_buffer_size(WAITING_COMMANDS)
+            .set_write_backpressure_boundary(CHUNK_BYTES);
         let (raw, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
             .await
             .map_err(|error| unreachable(address).with_source(error))?;
@@ -130,6 +144,7 @@ impl Dialer {
         task.spawn(async move {
             driver.await;
             ended.store(true, Ordering::Release);
+            drop(sign);
         });
         Ok(Connection {
             address: address.clone(),

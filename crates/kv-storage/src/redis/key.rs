@@ -16,7 +16,7 @@ impl Keys {
 
     /// The key in Redis. Neither prefix nor collection holds a colon, so no two records share one.
     pub(super) fn physical(&self, collection: &str, key: &str) -> Vec<u8> {
-        format!("{}:{collection}:{key}", self.prefix).into_bytes()
+        [&self.prefix, ":", collection, ":", key].concat().into_bytes()
     }
 
     /// A `MATCH` pattern for the keys that begin with `prefix`.
@@ -33,11 +33,19 @@ impl Keys {
         pattern
     }
 
+    /// How many bytes stand before a record's key.
+    fn start(&self, collection: &str) -> usize {
+        self.prefix.len() + collection.len() + 2
+    }
+
     /// The record's key, if the key in Redis is one of the collection.
-    pub(super) fn logical(&self, collection: &str, physical: Vec<u8>) -> Option<String> {
-        let mut text = String::from_utf8(physical).ok()?;
-        let start = self.physical(collection, "").len();
-        text.is_char_boundary(start).then(|| text.split_off(start))
+    pub(super) fn logical(&self, collection: &str, mut physical: Vec<u8>) -> Option<String> {
+        let start = self.start(collection);
+        if physical.len() < start {
+            return None;
+        }
+        physical.drain(..start);
+        String::from_utf8(physical).ok()
     }
 }
 

@@ -37,17 +37,17 @@ pub(super) struct Node {
 /// One connection at a time.
 #[derive(Debug, Default)]
 struct Lane {
-    current: RwLock<Option<Link>>,
+    current: RwLock<Option<Arc<Link>>>,
     // Held while connecting, so that one task does it for all.
     connecting: Mutex<Backoff>,
 }
 
 /// A connection to a server that was looked at.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Link {
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Connection,
     /// What the server said of itself when we connected.
-    pub(super) server: Arc<Server>,
+    pub(super) server: Server,
 }
 
 impl Node {
@@ -60,7 +60,7 @@ impl Node {
     }
 
     /// A connection to a master that can keep records.
-    pub(super) async fn link(&self, access: Access, context: &Context) -> Result<Link> {
+    pub(super) async fn link(&self, access: Access, context: &Context) -> Result<Arc<Link>> {
         let lane = match access {
             Access::Read => &self.reads,
             Access::Write => &self.writes,
@@ -76,7 +76,11 @@ impl Node {
         match self.connect(access, context).await {
             Ok(link) => {
                 backoff.succeeded();
-                *lane.current.write().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+                let link = Arc::new(link);
+                let mut current = lane.current.write().unwrap_or_else(PoisonError::into_inner);
+                // Whoever closes the store says so first, and takes what is here then.
+                context.dialer.life.check()?;
+                *current = Some(Arc::clone(&link));
                 Ok(link)
             }
             Err(error) => {
@@ -101,7 +105,14 @@ impl Node {
             // Now, and not after the first write, is the time to hear that it may not be asked.
             connection.ask(redis::cmd("WAIT").arg(0).arg(0), "WAIT").await?;
         }
-        Ok(Link { connection: Arc::new(connection), server: Arc::new(server) })
+        Ok(Link { connection, server })
+    }
+
+    /// Lets go of the connections; those who use one go on until they are done.
+    pub(super) fn close(&self) {
+        for lane in [&self.reads, &self.writes] {
+            lane.current.write().unwrap_or_else(PoisonError::into_inner).take();
+        }
     }
 
     /// Connects anew, and looks at the server, before the next command.
@@ -115,7 +126,7 @@ impl Node {
 }
 
 impl Lane {
-    fn open(&self) -> Option<Link> {
+    fn open(&self) -> Option<Arc<Link>> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.as_ref().filter(|link| link.connection.is_open()).cloned()
     }

@@ -39,6 +39,13 @@ impl Sentinel {
         self.doubted.store(true, Ordering::Release);
     }
 
+    pub(super) fn close(&self) {
+        let current = self.current.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(node) = current {
+            node.close();
+        }
+    }
+
     pub(super) async fn master(&self, context: &Context) -> Result<Arc<Node>> {
         if let Some(node) = self.current() {
             return Ok(node);

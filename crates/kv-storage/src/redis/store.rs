@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use redis::{RedisError, Value};
 
 use super::{
     command::Command,
     connection::{Connection, Dialer},
     error::{self, Failure, Refusal},
-    key::slot,
+    life::Life,
     node::{Access, Context, Link, Node},
     settings::{Address, Settings},
     tls,
@@ -24,6 +25,17 @@ const MAX_REDIRECTS: usize = 5;
 pub(super) struct Servers {
     pub(super) context: Context,
     pub(super) topology: Topology,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Effect {
+    /// Something was changed.
+    Changed,
+    /// There was nothing to remove, perhaps because of a removal that no replica has yet.
+    FoundNothing,
+    /// Everything is as it was, and the caller does not rely on it.
+    Nothing,
 }
 
 /// Why something failed, and whether it may only have come too late for a connection.
@@ -59,6 +71,7 @@ impl Servers {
             None => None,
         };
         let dialer = Dialer {
+            life: Arc::new(Life::new()),
             tls,
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
@@ -73,12 +86,20 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Lets go of every connection, once those who use it are done.
+    pub(super) async fn close(&self) {
+        self.context.dialer.life.end();
+        self.topology.close();
+        self.context.dialer.life.ended().await;
+    }
+
     pub(super) async fn masters(&self) -> Result<Masters> {
+        self.context.dialer.life.check()?;
         self.topology.masters(&self.context).await
     }
 
     /// A connection to the node, which is a master.
-    pub(super) async fn link(&self, node: &Node, access: Access) -> Result<Link> {
+    pub(super) async fn link(&self, node: &Node, access: Access) -> Result<Arc<Link>> {
         node.link(access, &self.context).await.inspect_err(|_| self.topology.doubt())
     }
 
@@ -121,24 +142,94 @@ impl Servers {
         Ok(value)
     }
 
+    /// Reads the records under several keys; the answers are in the order of the keys.
+    pub(super) async fn read_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Value>> {
+        match self.read_many_once(keys).await {
+            Ok(values) => return Ok(values),
+            Err(trouble) => self.check_repeatable(trouble)?,
+        }
+        Ok(self.read_many_once(keys).await?)
+    }
+
+    /// Each master is sent what lies there, in one piece.
+    async fn read_many_once(&self, keys: &[Vec<u8>]) -> Result<Vec<Value>, Trouble> {
+        let mut shares: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
+        for (position, key) in keys.iter().enumerate() {
+            let node = self.master(key).await?;
+            match shares.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &node)) {
+                Some((_, positions)) => positions.push(position),
+                None => shares.push((node, vec![position])),
+            }
+        }
+        let shares = shares.iter().map(async |(node, positions)| {
+            let values = self.read_share(node, positions.iter().map(|&position| &keys[position]));
+            Ok::<_, Trouble>((positions, values.await?))
+        });
+        let mut values = vec![Value::Nil; keys.len()];
+        for (positions, share) in try_join_all(shares).await? {
+            for (&position, value) in positions.iter().zip(share) {
+                values[position] = value;
+            }
+        }
+        for (value, key) in values.iter_mut().zip(keys) {
+            if let Value::ServerError(_) = value {
+                // Sent elsewhere perhaps, or an error for us: what it is shows when asked alone.
+                let asked = self.send(&Command::get(key), Access::Read, error::lost_read).await;
+                *value = asked?.0;
+            }
+        }
+        Ok(values)
+    }
+
+    /// What one master answers for some keys; the answers may be errors.
+    async fn read_share(
+        &self,
+        node: &Node,
+        keys: impl ExactSizeIterator<Item = &Vec<u8>>,
+    ) -> Result<Vec<Value>, Trouble> {
+        let link = self.link(node, Access::Read).await?;
+        let mut pipeline = redis::Pipeline::with_capacity(keys.len());
+        for key in keys {
+            pipeline.add_command(Command::get(key).sent);
+        }
+        link.connection.send_all(&pipeline).await.map_err(|failure| match failure {
+            Failure::Lost(error) => {
+                self.topology.doubt();
+                Trouble { error: error::lost_read(node.address(), error), lost: true }
+            }
+            Failure::Refused(refusal) => refusal.into_error(node.address(), "GET").into(),
+        })
+    }
+
     /// Sends a command that changes something, and sees to it that replicas have the change.
     ///
-    /// `outcome` reads the answer, and says whether something was changed at all. Nothing is sent
-    /// again once it may have been done.
+    /// `outcome` reads the answer, and says what came of it. Nothing is sent again once it may
+    /// have been done.
     pub(super) async fn write<T>(
         &self,
         command: &Command,
-        outcome: impl FnOnce(Value) -> Result<(T, bool)>,
+        outcome: impl FnOnce(Value) -> Result<(T, Effect)>,
     ) -> Result<T> {
-        let (value, link) = self.send(command, Access::Write, error::lost_write).await?;
-        let (outcome, changed) = outcome(value)?;
+        let (value, mut link) = self.send(command, Access::Write, error::lost_write).await?;
+        let (outcome, effect) = outcome(value)?;
         let settings = &self.context.settings;
-        if changed && settings.wait_replicas > 0 {
-            let confirmed =
-                link.connection.confirm(settings.wait_replicas, settings.wait_timeout).await;
-            confirmed.inspect_err(|_| self.topology.doubt())?;
+        if settings.wait_replicas == 0 || effect == Effect::Nothing {
+            return Ok(outcome);
         }
+        if effect == Effect::FoundNothing {
+            // `WAIT` speaks of what was written over its connection. What removed the record may
+            // have been written over another.
+            let reaffirm = Command::reaffirm(command.key());
+            (_, link) = self.send(&reaffirm, Access::Write, error::lost_write).await?;
+        }
+        let confirmed = link.connection.confirm(settings.wait_replicas, settings.wait_timeout);
+        confirmed.await.inspect_err(|_| self.topology.doubt())?;
         Ok(outcome)
+    }
+
+    async fn master(&self, key: &[u8]) -> Result<Arc<Node>> {
+        self.context.dialer.life.check()?;
+        self.topology.master(key, &self.context).await
     }
 
     async fn send(
@@ -146,8 +237,8 @@ impl Servers {
         command: &Command,
         access: Access,
         lost: fn(&Address, RedisError) -> Error,
-    ) -> Result<(Value, Link), Trouble> {
-        let mut node = self.topology.master(slot(&command.key), &self.context).await?;
+    ) -> Result<(Value, Arc<Link>), Trouble> {
+        let mut node = self.master(command.key()).await?;
         let mut asking = false;
         for _ in 0..=MAX_REDIRECTS {
             let link = self.link(&node, access).await?;
@@ -203,12 +294,11 @@ async fn try_send(
     command: &Command,
     asking: bool,
 ) -> Result<Value, Failure> {
-    let with_source = command.with_source.as_ref();
     if asking {
         // Only the command right behind it may use a slot that is still on its way.
         let mut pipeline = redis::pipe();
         pipeline.cmd("ASKING");
-        pipeline.add_command(with_source.unwrap_or(&command.sent).clone());
+        pipeline.add_command(command.with_source().unwrap_or_else(|| command.sent.clone()));
         let mut answers = connection.send_all(&pipeline).await?;
         return match answers.pop() {
             Some(Value::ServerError(error)) => Err(RedisError::from(error).into()),
@@ -216,10 +306,13 @@ async fn try_send(
             None => Ok(Value::Nil),
         };
     }
-    match (connection.send(&command.sent).await, with_source) {
-        (Err(Failure::Refused(refusal)), Some(with_source)) if refusal.code == "NOSCRIPT" => {
-            connection.send(with_source).await
+    match connection.send(&command.sent).await {
+        Err(Failure::Refused(refusal)) if refusal.code == "NOSCRIPT" => {
+            match command.with_source() {
+                Some(with_source) => connection.send(&with_source).await,
+                None => Err(Failure::Refused(refusal)),
+            }
         }
-        (answer, _) => answer,
+        answer => answer,
     }
 }

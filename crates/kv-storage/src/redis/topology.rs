@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     cluster::Cluster,
+    key::slot,
     node::{Context, Node},
     sentinel::Sentinel,
     settings::{Address, Arrangement},
@@ -37,19 +38,19 @@ impl Topology {
         }
     }
 
-    /// The master of the key with that slot.
-    pub(super) async fn master(&self, slot: u16, context: &Context) -> Result<Arc<Node>> {
+    /// The master of a key.
+    pub(super) async fn master(&self, key: &[u8], context: &Context) -> Result<Arc<Node>> {
         match self {
             Self::Single(node) => Ok(Arc::clone(node)),
             Self::Sentinel(sentinel) => sentinel.master(context).await,
-            Self::Cluster(cluster) => cluster.master(slot, context).await,
+            Self::Cluster(cluster) => cluster.master(slot(key), context).await,
         }
     }
 
     pub(super) async fn masters(&self, context: &Context) -> Result<Masters> {
         match self {
             Self::Cluster(cluster) => cluster.masters(context).await,
-            _ => Ok(Masters { fingerprint: 0, nodes: vec![self.master(0, context).await?] }),
+            _ => Ok(Masters { fingerprint: 0, nodes: vec![self.master(b"", context).await?] }),
         }
     }
 
@@ -58,6 +59,15 @@ impl Topology {
         match self {
             Self::Cluster(cluster) => Some(cluster.node(address)),
             Self::Single(_) | Self::Sentinel(_) => None,
+        }
+    }
+
+    /// Lets go of every connection.
+    pub(super) fn close(&self) {
+        match self {
+            Self::Single(node) => node.close(),
+            Self::Sentinel(sentinel) => sentinel.close(),
+            Self::Cluster(cluster) => cluster.close(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! kv-storage on Redis: single, Sentinel, Cluster.
 
 mod access;
+mod closing;
 mod conformance;
 mod failover;
 mod layout;

@@ -1,9 +1,9 @@
 //! Masters that go under load, and how many acknowledged writes go with them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
-use test_servers::{RedisCluster, RedisSentinel};
+use kv_storage::{ErrorKind, KeyValue, Redis, Ttl, Version};
+use test_servers::{RedisCluster, RedisSentinel, redis::resp::Reply};
 
 use super::{
     outage::{Load, lost},
@@ -102,6 +102,62 @@ async fn too_few_replicas_leave_the_outcome_unknown() {
         servers.server(position).resume().unwrap();
     }
     write_until_it_works(&store, &["k".into()]).await;
+}
+
+/// What found nothing because of a removal that nobody confirmed is no better confirmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_finds_nothing_is_confirmed_as_well() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let url = format!("{}?wait_timeout=100ms", servers.url());
+    let store = Redis::open(&url).await.unwrap();
+    for key in ["deleted", "taken"] {
+        store.put("c", key, "value".into(), Ttl::Forever).await.unwrap();
+    }
+    let kept = store.put("c", "kept", "value".into(), Ttl::Forever).await.unwrap();
+    let none = Version::from_bytes([0; 16]);
+    let master = servers.master().unwrap();
+    let replicas: Vec<usize> = (0..3).filter(|&position| position != master).collect();
+    for &replica in &replicas {
+        servers.server(replica).pause().unwrap();
+    }
+    // Over a connection that has written nothing, as a process that was just started has.
+    for store in [&store, &Redis::open(&url).await.unwrap()] {
+        for _ in 0..2 {
+            for outcome in [
+                store.delete("c", "deleted").await.map(drop),
+                store.take("c", "taken").await.map(drop),
+                store.compare_and_delete("c", "never", none).await.map(drop),
+            ] {
+                let error = outcome.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::OutcomeUnknown, "{error}");
+            }
+        }
+    }
+    for &replica in &replicas {
+        servers.server(replica).resume().unwrap();
+    }
+    write_until_it_works(&store, &["k".into()]).await;
+    let store = Redis::open(&url).await.unwrap();
+    assert!(!store.delete("c", "deleted").await.unwrap());
+    assert!(store.take("c", "taken").await.unwrap().is_none());
+    assert!(!store.compare_and_delete("c", "kept", none).await.unwrap());
+    let entry = store.get("c", "kept").await.unwrap().unwrap();
+    assert_eq!((entry.version, &*entry.value), (kept, &b"value"[..]), "it is as it was");
+    assert_eq!(store.get_many("c", &["deleted", "taken"]).await.unwrap(), [None, None]);
+}
+
+/// It keeps the time that it has left.
+#[tokio::test]
+async fn a_record_that_is_not_removed_keeps_its_expiry() {
+    let mut servers = RedisSentinel::start().unwrap();
+    let store = Redis::open(&servers.url()).await.unwrap();
+    let ttl = Ttl::After(Duration::from_mins(1));
+    store.put("c", "k", "value".into(), ttl).await.unwrap();
+    let none = Version::from_bytes([0; 16]);
+    assert!(!store.compare_and_delete("c", "k", none).await.unwrap());
+    let master = servers.master().unwrap();
+    let left = servers.server(master).command(&["PTTL", "kv:c:k"]).unwrap();
+    assert!(matches!(left, Reply::Number(1..=60_000)), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,11 @@
 //! The stored form, as somebody else would read and write it, and scans over what moves.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use kv_storage::{ErrorKind, KeyValue, Redis, Ttl, Version};
 use test_servers::{Redis as Server, RedisCluster, redis::resp::Reply};
@@ -31,6 +36,33 @@ async fn others_can_read_and_write_records() {
     assert_eq!(client.command(&["DBSIZE"]).unwrap(), Reply::Number(2), "nothing else is there");
 }
 
+/// A record of the layout that `docs/storage.md` has, as every version wrote it.
+#[tokio::test]
+async fn a_record_of_an_earlier_version_opens() {
+    let server = Server::start().unwrap();
+    let raw = b"*5\r\n$3\r\nSET\r\n$12\r\nkv:codes:abc\r\n$25\r\n\
+        \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10the value\r\n\
+        $2\r\nPX\r\n$6\r\n300000\r\n";
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    socket.write_all(raw).unwrap();
+    let mut answer = [0; 5];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+OK\r\n");
+
+    let store = Redis::open(&server.url()).await.unwrap();
+    let entry = store.get("codes", "abc").await.unwrap().unwrap();
+    let version =
+        Version::from_bytes(std::array::from_fn(|index| u8::try_from(index).unwrap() + 1));
+    assert_eq!((entry.version, &*entry.value), (version, &b"the value"[..]));
+    assert_eq!(store.scan("codes", "", None, 10).await.unwrap().keys, ["abc"]);
+    let swap = store.compare_and_swap("codes", "abc", version, "newer".into(), Ttl::Keep);
+    assert!(swap.await.unwrap().is_some());
+    let Reply::Number(left) = server.command(&["PTTL", "kv:codes:abc"]).unwrap() else { panic!() };
+    assert!((1..=300_000).contains(&left), "{left}");
+    let taken = store.take("codes", "abc").await.unwrap().unwrap();
+    assert_eq!(taken.value, "newer");
+}
+
 #[tokio::test]
 async fn what_is_no_record_is_corrupt_and_left_alone() {
     let server = Server::start().unwrap();
@@ -44,6 +76,7 @@ async fn what_is_no_record_is_corrupt_and_left_alone() {
     let version = Version::from_bytes([0; 16]);
     for error in [
         store.get("codes", "list").await.unwrap_err(),
+        store.get_many("codes", &["absent", "list"]).await.unwrap_err(),
         store.take("codes", "list").await.unwrap_err(),
         store.compare_and_delete("codes", "list", version).await.unwrap_err(),
         store.compare_and_swap("codes", "list", version, "".into(), Ttl::Keep).await.unwrap_err(),
@@ -89,8 +122,10 @@ async fn a_slot_that_moves_takes_its_records_along() {
     cluster.begin_move(12182, 0).unwrap();
     let version = store.put("many", "{foo}0", "new".into(), Ttl::Forever).await.unwrap();
     cluster.move_keys(12182, 0, 10).unwrap();
+    // Some are there already and some are here still.
+    let all: Vec<_> = keys.iter().map(String::as_str).collect();
+    assert!(store.get_many("many", &all).await.unwrap().iter().all(Option::is_some));
     for key in &keys {
-        // Some are there already and some are here still.
         assert!(store.get("many", key).await.unwrap().is_some(), "{key}");
     }
     let swap = store.compare_and_swap("many", "{foo}0", version, "newer".into(), Ttl::Keep);

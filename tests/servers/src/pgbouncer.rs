@@ -1,4 +1,4 @@
-//! A PgBouncer in front of a PostgreSQL server of a test.
+//! A pooler, pgbouncer, in front of a PostgreSQL server of a test.
 
 use std::{
     fs,
@@ -53,7 +53,7 @@ impl PgBouncer {
     ///
     /// # Errors
     ///
-    /// If PgBouncer is not installed, saying what to do, or does not start.
+    /// If pgbouncer is not installed, saying what to do, or does not start.
     pub fn start(server: &Postgres, mode: PoolMode) -> anyhow::Result<Self> {
         Self::start_with(server, mode, "")
     }

@@ -125,7 +125,7 @@ impl Model {
     }
 
     /// Compares what the last step answered.
-    fn compare<T: PartialEq + fmt::Debug>(&self, answered: T, expected: T) {
+    fn compare<T: PartialEq + fmt::Debug>(&self, answered: &T, expected: &T) {
         assert_eq!(answered, expected, "the last of these steps: {:?}", self.done);
     }
 }
@@ -163,13 +163,13 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
     match step {
         Step::Get(key) => {
             let found = store.get(COLLECTION, &name(key)).await.unwrap();
-            model.compare(found, model.entry(key));
+            model.compare(&found, &model.entry(key));
         }
         Step::GetMany(keys) => {
             let names = keys.map(name);
             let names: Vec<_> = names.iter().map(String::as_str).collect();
             let found = store.get_many(COLLECTION, &names).await.unwrap();
-            model.compare(found, keys.map(|key| model.entry(key)).to_vec());
+            model.compare(&found, &keys.map(|key| model.entry(key)).to_vec());
         }
         Step::Put(key, value, life) => {
             let value = bytes::Bytes::from(vec![value]);
@@ -179,19 +179,19 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
         Step::Delete(key) => {
             let deleted = store.delete(COLLECTION, &name(key)).await.unwrap();
             let present = model.remove(key).is_some();
-            model.compare(deleted, present);
+            model.compare(&deleted, &present);
         }
         Step::Take(key) => {
             let taken = store.take(COLLECTION, &name(key)).await.unwrap();
             let present = model.remove(key);
-            model.compare(taken, present);
+            model.compare(&taken, &present);
         }
         Step::PutIfAbsent(key, value, life) => {
             let value = bytes::Bytes::from(vec![value]);
             let name = name(key);
             let put = store.put_if_absent(COLLECTION, &name, value.clone(), ttl(life));
             let written = put.await.unwrap();
-            model.compare(written.is_some(), model.live(key).is_none());
+            model.compare(&written.is_some(), &model.live(key).is_none());
             if let Some(version) = written {
                 model.write(key, value, version, life);
             }
@@ -203,7 +203,7 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
             let swap =
                 store.compare_and_swap(COLLECTION, &name, expected, value.clone(), ttl(life));
             let swapped = swap.await.unwrap();
-            model.compare(swapped.is_some(), model.version(key) == Some(expected));
+            model.compare(&swapped.is_some(), &(model.version(key) == Some(expected)));
             if let Some(version) = swapped {
                 model.write(key, value, version, life);
             }
@@ -212,7 +212,7 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
             let expected = model.expected(key, expected);
             let deleted = store.compare_and_delete(COLLECTION, &name(key), expected).await;
             let matches = model.version(key) == Some(expected);
-            model.compare(deleted.unwrap(), matches);
+            model.compare(&deleted.unwrap(), &matches);
             if matches {
                 model.remove(key);
             }
@@ -220,7 +220,7 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
         Step::Expire(key, life) => {
             let expired = store.expire(COLLECTION, &name(key), ttl(life)).await.unwrap();
             let present = model.entry(key);
-            model.compare(expired.is_some(), present.is_some());
+            model.compare(&expired.is_some(), &present.is_some());
             if let (Some(version), Some(entry)) = (expired, present) {
                 model.write(key, entry.value, version, life);
             }
@@ -239,7 +239,7 @@ async fn take(store: &impl KeyValue, model: &mut Model, step: Step, second: Dura
             found.sort_unstable();
             found.dedup();
             let live = (0..KEYS).filter(|&key| model.live(key).is_some());
-            model.compare(found, live.map(name).collect());
+            model.compare(&found, &live.map(name).collect());
         }
         Step::Pass(_) => {}
     }

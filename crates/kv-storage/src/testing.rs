@@ -23,6 +23,8 @@
 //!
 //! [`model::follow`] compares a store with a map, step by step.
 //!
+//! [`processes::race`] has several processes compete for the same records.
+//!
 //! [`Faulty`] is for tests of what stores something: a store that fails on command.
 
 #![expect(
@@ -35,6 +37,7 @@ pub mod entries;
 pub mod expiry;
 mod faults;
 pub mod model;
+pub mod processes;
 pub mod races;
 pub mod scans;
 

@@ -4,29 +4,30 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
-use kv_storage::{KeyValue, Sqlite, Ttl};
+use kv_storage::{KeyValue, Sqlite, Ttl, testing::processes};
 
 /// Tells a copy of this binary what it is to do, and where.
 const ROLE: &str = "KV_STORAGE_TEST_ROLE";
 const DIRECTORY: &str = "KV_STORAGE_TEST_DIRECTORY";
 
-const PROCESSES: usize = 3;
-const CLAIMS: usize = 40;
-const COUNTS: usize = 25;
-const DEADLINE: Duration = Duration::from_mins(1);
+/// How often each race is run.
+const ROUNDS: usize = 40;
 
-pub(crate) fn start(role: &str, directory: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+/// This binary, to do what `role` says.
+fn again(role: &str, directory: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "processes::child", "--nocapture"])
         .env(ROLE, role)
         .env(DIRECTORY, directory)
-        .current_dir(directory)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap()
+        .current_dir(directory);
+    command
+}
+
+pub(crate) fn start(role: &str, directory: &Path) -> Child {
+    again(role, directory).stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Not a test by itself: what the started processes do.
@@ -46,35 +47,7 @@ async fn child() {
     if role == "write" {
         return write(&store).await;
     }
-    println!("ready");
-    let deadline = Instant::now() + DEADLINE;
-    while !directory.join("go").exists() {
-        assert!(Instant::now() < deadline, "nobody says go");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let mut claimed = 0;
-    for index in 0..CLAIMS {
-        let key = index.to_string();
-        let claim = store.put_if_absent("claims", &key, "mine".into(), Ttl::Forever).await;
-        claimed += usize::from(claim.unwrap().is_some());
-        claimed += usize::from(store.take("gifts", &key).await.unwrap().is_some());
-    }
-    for _ in 0..COUNTS {
-        count_up(&store).await;
-    }
-    println!("claimed {claimed}");
-}
-
-async fn count_up(store: &Sqlite) {
-    loop {
-        let entry = store.get("counts", "k").await.unwrap().unwrap();
-        let count: usize = std::str::from_utf8(&entry.value).unwrap().parse().unwrap();
-        let next = (count + 1).to_string().into();
-        let swap = store.compare_and_swap("counts", "k", entry.version, next, Ttl::Keep);
-        if swap.await.unwrap().is_some() {
-            return;
-        }
-    }
+    processes::compete(&store, ROUNDS).await;
 }
 
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
@@ -89,32 +62,7 @@ async fn write(store: &Sqlite) {
 async fn processes_that_race_have_one_winner() {
     let directory = tempfile::tempdir().unwrap();
     let store = Sqlite::open(directory.path().join("kv.sqlite")).await.unwrap();
-    store.put("counts", "k", "0".into(), Ttl::Forever).await.unwrap();
-    for index in 0..CLAIMS {
-        store.put("gifts", &index.to_string(), "gift".into(), Ttl::Forever).await.unwrap();
-    }
-    let mut children: Vec<_> = (0..PROCESSES).map(|_| start("race", directory.path())).collect();
-    let mut lines: Vec<_> = children
-        .iter_mut()
-        .map(|child| BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap))
-        .collect();
-    for lines in &mut lines {
-        assert!(lines.any(|line| line.ends_with("ready")));
-    }
-    std::fs::write(directory.path().join("go"), "").unwrap();
-    let claimed: usize = lines
-        .iter_mut()
-        .map(|lines| {
-            let claimed = lines.find_map(|line| Some(line.strip_prefix("claimed ")?.to_owned()));
-            claimed.unwrap().parse::<usize>().unwrap()
-        })
-        .sum();
-    for child in &mut children {
-        assert!(child.wait().unwrap().success());
-    }
-    assert_eq!(claimed, 2 * CLAIMS, "each claim and each gift had one winner");
-    let count = store.get("counts", "k").await.unwrap().unwrap().value;
-    assert_eq!(count, (PROCESSES * COUNTS).to_string());
+    processes::race(&store, ROUNDS, || again("race", directory.path())).await;
 }
 
 #[tokio::test]

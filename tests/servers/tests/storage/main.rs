@@ -4,6 +4,7 @@
 
 mod model;
 mod postgres;
+mod processes;
 mod python;
 mod redis;
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::symlink,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use kv_storage::{ErrorKind, KeyValue, Postgres, Ttl, Version};
 use test_servers::Postgres as Server;
 use tokio::task::JoinSet;
@@ -176,4 +178,46 @@ async fn a_session_that_was_ended_while_idle_is_not_trusted() {
         assert!(store.get("c", "k").await.unwrap().is_some());
         assert!(store.take("c", "k").await.unwrap().is_some());
     }
+}
+
+/// The file that large values go to is one that no byte fits into, as on a full disk.
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_harms_nothing() {
+    let mut server = Server::start_new().unwrap();
+    let store = Postgres::open(&server.url()).await.unwrap();
+    let version = store.put("c", "small", "value".into(), Ttl::Forever).await.unwrap();
+    let file = "SELECT pg_relation_filepath(reltoastrelid) FROM pg_class \
+                WHERE oid = 'kv_storage.kv_entries'::regclass";
+    let file = server.data().join(server.execute("postgres", file).unwrap());
+    let aside = file.with_extension("aside");
+    server.stop().unwrap();
+    std::fs::rename(&file, &aside).unwrap();
+    symlink("/dev/full", &file).unwrap();
+    server.start().unwrap();
+
+    let large = || Bytes::from(vec![7; 64 * 1024]);
+    let store = Postgres::open(&server.url()).await.unwrap();
+    for outcome in [
+        store.put("c", "large", large(), Ttl::Forever).await.map(drop),
+        store.put_if_absent("c", "large", large(), Ttl::Forever).await.map(drop),
+        store.compare_and_swap("c", "small", version, large(), Ttl::Keep).await.map(drop),
+    ] {
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", chain(&error));
+        assert!(error.to_string().contains("disk is full"), "{}", chain(&error));
+        assert!(chain(&error).contains("53100"), "{}", chain(&error));
+    }
+    assert_eq!(store.get("c", "large").await.unwrap(), None);
+    let entry = store.get("c", "small").await.unwrap().unwrap();
+    assert_eq!((entry.version, &*entry.value), (version, &b"value"[..]));
+    store.put("c", "other", "value".into(), Ttl::Forever).await.unwrap();
+    store.close().await;
+
+    server.stop().unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    server.start().unwrap();
+    let store = Postgres::open(&server.url()).await.unwrap();
+    let swap = store.compare_and_swap("c", "small", version, large(), Ttl::Keep);
+    assert!(swap.await.unwrap().is_some());
+    assert_eq!(store.get("c", "small").await.unwrap().unwrap().value, large());
 }

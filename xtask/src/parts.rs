@@ -242,7 +242,8 @@ mod tests {
             wanted(&parts, &chosen, &strings(only))
         };
         assert_eq!(brought(&["tests"], &[]), [Crates].into());
-        assert_eq!(brought(&["storage"], &[]), [Crates, Redis, Postgres, Python].into());
+        let storage = [Crates, Redis, Postgres, PgBouncer, Python];
+        assert_eq!(brought(&["storage"], &[]), storage.into());
         assert!(!brought(&[], &["storage", "replicas"]).contains(&Postgres));
         assert_eq!(brought(&["set-up"], &[]).len(), Thing::ALL.len());
     }

@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
+    cimd,
     client::ClientRecord,
     error::{ErrorCode, OAuthError},
     grants::{
@@ -209,6 +210,10 @@ impl Administration {
 
     /// Deletes a client and ends its grants; how many, or `None` if there is no such client.
     ///
+    /// A client with a metadata document has no registration here: its grants and its logins in
+    /// flight end, and it may begin a new one. [`ClientDocuments`](crate::ClientDocuments) says
+    /// which of them may at all.
+    ///
     /// The program will be told `invalid_client` and has to register anew. Grants are looked for
     /// even if the client is gone: a deletion that was interrupted is finished by the next one.
     ///
@@ -252,6 +257,15 @@ pub(crate) async fn delete_client(
 ) -> Result<Deleted, OAuthError> {
     let administration = Administration::new(Arc::clone(app));
     let filter = GrantFilter::Client(id.to_owned());
+    if cimd::is_url(id) {
+        // Nothing can be taken away that would keep its logins in flight from being finished.
+        not_before::set(app, filter.whose()).await?;
+        let grants = administration.revoke_each(&filter, why).await?;
+        if grants > 0 {
+            app.audit(&AuditEvent::new(AuditAction::ClientDeleted).client(id, None).reason(why));
+        }
+        return Ok(Deleted { existed: false, grants });
+    }
     let mut grants = administration.revoke_each(&filter, why).await?;
     let existed = app.store.delete::<ClientRecord>(id).await?;
     if existed {
@@ -382,7 +396,8 @@ async fn page<R: Record>(
 }
 
 /// Whether the text could be an id of ours, which is short: a longer one is no key for the store.
+/// A client's URL is never one.
 fn is_key(id: &str) -> bool {
     const LONGEST: usize = 256;
-    !id.is_empty() && id.len() <= LONGEST
+    !id.is_empty() && (id.len() <= LONGEST || cimd::is_url(id))
 }

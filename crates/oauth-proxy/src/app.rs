@@ -7,8 +7,8 @@ use serde_json::Value;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    audit::AuditSink, clock::UnixClock, config::Config, outbox::Outbox, provider::Provider,
-    routes::register::UnusedQuota, store::Store,
+    audit::AuditSink, cimd::Documents, clock::UnixClock, config::Config, outbox::Outbox,
+    provider::Provider, routes::register::UnusedQuota, store::Store,
 };
 
 /// One authorization server: configuration, keys, storage, provider.
@@ -23,6 +23,8 @@ pub(crate) struct App {
     pub(crate) audit: Option<Arc<dyn AuditSink>>,
     /// What this process has registered today.
     pub(crate) registrations: UnusedQuota,
+    /// The metadata documents of clients that have one.
+    pub(crate) documents: Documents,
     /// Revocations that the provider is to hear of.
     pub(crate) outbox: Outbox,
     /// Work that no client's hang-up cancels and that shutdown awaits (D6).

@@ -12,6 +12,7 @@ use crate::{
     access::AccessPolicy,
     app::{App, Keys},
     audit::AuditSink,
+    cimd::{ClientDocuments, Documents},
     client_settings::{ClientRules, ClientSettings},
     clock::{Clock, UnixClock},
     config::{Config, Lifetimes},
@@ -41,6 +42,7 @@ pub struct OAuthProxyBuilder {
     provider_name: Option<String>,
     callback_path: String,
     redirect_policy: RedirectPolicy,
+    client_documents: ClientDocuments,
     resource_servers: Vec<ResourceServer>,
     provider_revocation: ProviderRevocation,
     lifetimes: Lifetimes,
@@ -100,6 +102,14 @@ pub enum BuildError {
         /// What is wrong.
         why: String,
     },
+    /// The hosts that may describe clients are none.
+    #[error("client documents cannot be had from `{host}`: {why}")]
+    ClientDocuments {
+        /// As it was given.
+        host: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// A lifetime is out of its bounds.
     #[error("{0}")]
     Lifetime(String),
@@ -120,6 +130,7 @@ impl OAuthProxyBuilder {
             provider_name: None,
             callback_path: "/auth/callback".to_owned(),
             redirect_policy: RedirectPolicy::default(),
+            client_documents: ClientDocuments::default(),
             resource_servers: Vec::new(),
             provider_revocation: ProviderRevocation::default(),
             lifetimes: Lifetimes::default(),
@@ -206,6 +217,13 @@ impl OAuthProxyBuilder {
         self
     }
 
+    /// Which clients may be described by a document at their own URL, that is their client id
+    /// (client-ID metadata documents). Default: those of every public host.
+    pub fn client_documents(mut self, documents: ClientDocuments) -> Self {
+        self.client_documents = documents;
+        self
+    }
+
     /// A resource server that may ask about tokens at `/introspect` (RFC 7662). Without one there
     /// is no such endpoint.
     pub fn resource_server(mut self, server: ResourceServer) -> Self {
@@ -278,6 +296,7 @@ impl OAuthProxyBuilder {
             .map_err(|(whose, why)| BuildError::ClientSettings { whose, why })?;
         let base = check_base_url(&self.base_url)
             .map_err(|why| BuildError::BaseUrl { url: self.base_url.clone(), why })?;
+        check_client_documents(&self.client_documents, &self.base_url)?;
         if !is_plain_path(&self.callback_path) {
             return Err(BuildError::CallbackPath { path: self.callback_path });
         }
@@ -305,6 +324,7 @@ impl OAuthProxyBuilder {
             required_scopes,
             supported_scopes,
             redirect_policy: self.redirect_policy,
+            client_documents: self.client_documents,
             resource_servers,
             access,
             provider_name: self
@@ -323,11 +343,26 @@ impl OAuthProxyBuilder {
             keys,
             audit: self.audit,
             registrations: UnusedQuota::default(),
+            documents: Documents::new(),
             outbox: Outbox::new(self.provider_revocation),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))
     }
+}
+
+/// What a stranger names on this machine is fetched only while nobody but this machine is served.
+fn check_client_documents(documents: &ClientDocuments, base_url: &str) -> Result<(), BuildError> {
+    if let Some((host, why)) = documents.complaint() {
+        return Err(BuildError::ClientDocuments { host, why });
+    }
+    if documents.allows_loopback() && !Url::parse(base_url).is_ok_and(|url| is_loopback(&url)) {
+        return Err(BuildError::ClientDocuments {
+            host: "localhost".to_owned(),
+            why: "that is for trying out, with a base URL on loopback",
+        });
+    }
+    Ok(())
 }
 
 /// Gives each resource server its resource, and refuses those that nobody could tell apart.

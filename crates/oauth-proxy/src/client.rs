@@ -1,4 +1,5 @@
-//! Clients that registered themselves (RFC 7591): the stored record and the rules of acceptance.
+//! Clients that registered themselves (RFC 7591): the stored record and the rules of acceptance,
+//! most of which hold for clients with a metadata document, too.
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     error::{ErrorCode, OAuthError},
+    record::transaction::ClientSnapshot,
     redirect_uri::{RedirectPolicy, check_registration},
     routes::register::PATH,
     scope::ScopeSet,
@@ -138,10 +140,29 @@ impl ClientRecord {
         self.secret_hash.is_some()
     }
 
-    /// Whether the client may be given refresh tokens.
-    pub(crate) fn may_refresh(&self) -> bool {
-        self.grant_types.iter().any(|grant_type| grant_type == REFRESH_TOKEN)
+    /// What a login needs to know of it.
+    pub(crate) fn client(&self) -> Client {
+        let snapshot = ClientSnapshot {
+            id: self.client_id.clone(),
+            name: self.client_name.clone(),
+            refreshes: may_refresh(&self.grant_types),
+        };
+        Client { snapshot, redirect_uris: self.redirect_uris.clone() }
     }
+}
+
+/// What a login needs to know of a client, wherever that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// What of it goes into the grant.
+    pub(crate) snapshot: ClientSnapshot,
+    /// As registered, byte for byte; never empty.
+    pub(crate) redirect_uris: Vec<String>,
+}
+
+/// Whether a client with these grant types may be given refresh tokens.
+pub(crate) fn may_refresh(grant_types: &[String]) -> bool {
+    grant_types.iter().any(|grant_type| grant_type == REFRESH_TOKEN)
 }
 
 /// A registration that was accepted.
@@ -311,7 +332,7 @@ fn hash(secret: &SecretString) -> String {
 }
 
 /// The URIs that may stay, and how many may not.
-fn accept_redirect_uris(
+pub(crate) fn accept_redirect_uris(
     request: &Request,
     policy: &RedirectPolicy,
 ) -> Result<(Vec<String>, usize), OAuthError> {
@@ -363,7 +384,7 @@ fn accept_auth_method(request: &Request) -> Result<AuthMethod, OAuthError> {
 
 /// A client that names no grant types gets both, so that nobody has to log in every hour; it need
 /// not use them.
-fn accept_grant_types(request: &Request) -> Result<Vec<String>, OAuthError> {
+pub(crate) fn accept_grant_types(request: &Request) -> Result<Vec<String>, OAuthError> {
     let response_types = request.strings("response_types");
     if !response_types.is_empty() && !response_types.contains(&"code") {
         return Err(invalid("`response_types` must include `code`"));
@@ -389,11 +410,11 @@ fn invalid(why: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidClientMetadata, why)
 }
 
-/// The members of a request; one of the wrong type counts as absent.
-struct Request(Map<String, Value>);
+/// The members of a request, or of a metadata document; one of the wrong type counts as absent.
+pub(crate) struct Request(pub(crate) Map<String, Value>);
 
 impl Request {
-    fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         let name = self.0.get("client_name")?.as_str()?.trim();
         (!name.is_empty()).then(|| name.chars().take(MAX_NAME_CHARS).collect())
     }

@@ -1,5 +1,7 @@
 //! Which client is calling (OAuth 2.1 §2.4): `none`, `client_secret_basic`, `client_secret_post`.
 
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header};
 use jwt_issuer::sha256_base64url;
@@ -8,7 +10,8 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     app::App,
-    client::ClientRecord,
+    cimd::{Named, NoClient},
+    client::{Client, ClientRecord},
     error::{ErrorCode, OAuthError},
     params::Params,
     store::{StoreError, Stored},
@@ -26,6 +29,19 @@ pub(crate) struct Presented {
 /// Longer than any id that we give; a longer one is unknown, and no key for the store.
 const MAX_CLIENT_ID_BYTES: usize = 256;
 
+/// Finds the client that an authorization request names, for which nothing has to be proven.
+pub(crate) async fn named(app: &App, id: &str) -> Result<Arc<Client>, NoClient> {
+    match app.config.client_documents.read(id) {
+        Named::Registration => match registered(app, id).await {
+            Ok(Some(stored)) => Ok(Arc::new(stored.record.client())),
+            Ok(None) => Err(NoClient::Unknown),
+            Err(error) => Err(NoClient::Unavailable(error.into())),
+        },
+        Named::Document(url) => app.documents.client(&url, &app.config, &app.clock).await,
+        Named::Nothing(why) => Err(NoClient::Refused(why.into())),
+    }
+}
+
 /// The registration of a client, if there is one.
 pub(crate) async fn registered(
     app: &App,
@@ -37,6 +53,33 @@ pub(crate) async fn registered(
     app.store.get(id).await
 }
 
+/// Who calls the token or revocation endpoint.
+pub(crate) enum Caller {
+    /// A registered client, which has proven who it is.
+    Registered(Box<Stored<ClientRecord>>),
+    /// A client with a metadata document, by its id: a public one, like everybody without a secret.
+    /// The document is not asked for, since its host may be down (D7); codes and grants say whose
+    /// they are.
+    Described(String),
+}
+
+impl Caller {
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Registered(stored) => &stored.record.client_id,
+            Self::Described(id) => id,
+        }
+    }
+
+    /// Whether it has proven who it is.
+    pub(crate) fn is_confidential(&self) -> bool {
+        match self {
+            Self::Registered(stored) => stored.record.is_confidential(),
+            Self::Described(_) => false,
+        }
+    }
+}
+
 /// Authenticates the client of a token or revocation request.
 ///
 /// # Errors
@@ -46,20 +89,25 @@ pub(crate) async fn authenticate(
     app: &App,
     headers: &HeaderMap,
     params: &Params,
-) -> Result<Stored<ClientRecord>, OAuthError> {
+) -> Result<Caller, OAuthError> {
     let presented = presented(headers, params)?;
     let refuse = |why: &'static str| {
         let error = OAuthError::new(ErrorCode::InvalidClient, why);
         if presented.basic { error.with_basic_challenge() } else { error }
     };
+    match app.config.client_documents.read(&presented.client_id) {
+        Named::Registration => {}
+        Named::Document(_) => return Ok(Caller::Described(presented.client_id)),
+        Named::Nothing(why) => return Err(refuse(why)),
+    }
     let Some(stored) = registered(app, &presented.client_id).await? else {
         return Err(refuse("this client is not registered here; register again"));
     };
-    let Some(expected) = &stored.record.secret_hash else { return Ok(stored) };
-    if presented.proves(expected) {
-        Ok(stored)
-    } else {
-        Err(refuse("the client secret is missing or wrong"))
+    match &stored.record.secret_hash {
+        Some(expected) if !presented.proves(expected) => {
+            Err(refuse("the client secret is missing or wrong"))
+        }
+        _ => Ok(Caller::Registered(Box::new(stored))),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    access::AccessPolicy, client_settings::ClientRules, redirect_uri::RedirectPolicy,
-    resource::Resources, resource_server::ResourceServer, scope::ScopeSet,
+    access::AccessPolicy, cimd::ClientDocuments, client_settings::ClientRules,
+    redirect_uri::RedirectPolicy, resource::Resources, resource_server::ResourceServer,
+    scope::ScopeSet,
 };
 
 /// What the life of an access token of ours depends on.
@@ -100,6 +101,9 @@ pub struct Lifetimes {
     pub unused_client: Duration,
     /// A client is remembered this long after the longest life of its last grant. Default 90 d.
     pub used_client: Duration,
+    /// How long a client's metadata document serves on that cannot be fetched again, counted from
+    /// when it ought to have been. Default 24 h; 0 asks for a fresh one.
+    pub client_document_stale: Duration,
 }
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -133,6 +137,7 @@ impl Default for Lifetimes {
             clock_skew: Duration::from_secs(5),
             unused_client: 30 * DAY,
             used_client: 90 * DAY,
+            client_document_stale: DAY,
         }
     }
 }
@@ -198,6 +203,7 @@ impl Lifetimes {
             ("revocation_delay", self.revocation_delay),
             ("provider_refresh_margin", self.provider_refresh_margin),
             ("provider_outage_tolerance", self.provider_outage_tolerance),
+            ("client_document_stale", self.client_document_stale),
         ]);
         for (name, lifetime) in every {
             if lifetime > Self::LONGEST {
@@ -244,6 +250,8 @@ pub(crate) struct Config {
     pub(crate) supported_scopes: ScopeSet,
     /// Which redirect URIs may be registered.
     pub(crate) redirect_policy: RedirectPolicy,
+    /// Which clients may be described by a document of their own.
+    pub(crate) client_documents: ClientDocuments,
     /// Who may ask about tokens, each with its resource.
     pub(crate) resource_servers: Vec<ResourceServer>,
     /// Who may log in.

@@ -5,6 +5,7 @@ pub mod admin;
 mod app;
 mod audit;
 mod builder;
+mod cimd;
 mod client;
 mod client_auth;
 mod client_settings;
@@ -51,6 +52,7 @@ pub use crate::{
     access::{AccessPolicy, vouched_email},
     audit::{AuditAction, AuditEvent, AuditOutcome, AuditSink},
     builder::{BuildError, OAuthProxyBuilder},
+    cimd::ClientDocuments,
     client_settings::ClientSettings,
     clock::Clock,
     config::{AccessTokenBasis, Lifetimes},

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use crate::{
     audit::AuditAction,
+    cimd::Source,
     error::{ErrorCode, OAuthError},
     provider::ProviderError,
 };
@@ -57,6 +58,7 @@ const REFRESHES: &str = "oauth_proxy_refreshes_total";
 const EVENTS: &str = "oauth_proxy_events_total";
 const PROVIDER_SECONDS: &str = "oauth_proxy_provider_seconds";
 const PRINCIPALS: &str = "oauth_proxy_principals_total";
+const CLIENT_DOCUMENTS: &str = "oauth_proxy_client_documents_total";
 const STREAMS: &str = "oauth_proxy_streams_open";
 
 /// Everything that this crate measures.
@@ -112,6 +114,12 @@ pub const METRICS: &[Metric] = &[
         MetricKind::Counter,
         &[("source", "`cache` or `storage`")],
         "access tokens verified, by where the grant was looked up",
+    ),
+    Metric::new(
+        CLIENT_DOCUMENTS,
+        MetricKind::Counter,
+        &[("source", "`kept`, `fetched`, `stale`, `missing`, `out_of_budget`")],
+        "metadata documents of clients that were asked for, by where they came from",
     ),
     Metric::new(STREAMS, MetricKind::Gauge, &[], "answers under way whose grant is watched"),
 ];
@@ -176,6 +184,11 @@ pub(crate) async fn provider<T>(
 /// A principal that was looked up.
 pub(crate) fn principal(source: &'static str) {
     metrics::counter!(PRINCIPALS, "source" => source).increment(1);
+}
+
+/// A client's metadata document that was asked for.
+pub(crate) fn client_document(source: Source) {
+    metrics::counter!(CLIENT_DOCUMENTS, "source" => source.as_str()).increment(1);
 }
 
 /// Counts an answer under way until it is dropped.

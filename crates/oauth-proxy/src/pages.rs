@@ -44,11 +44,15 @@ pub(crate) struct ConsentPage<'a> {
     /// A stranger's claim; may be empty.
     pub(crate) client_name: &'a str,
     pub(crate) client_id: &'a str,
+    /// The host that describes the client, if its id is the URL of a document; else empty.
+    pub(crate) client_host: &'a str,
     /// See [`display_host`](crate::redirect_uri::display_host).
     pub(crate) redirect_host: &'a str,
     pub(crate) redirect_uri: &'a str,
     /// Whether the answer goes to a program on the person's own computer.
     pub(crate) loopback: bool,
+    /// Whether it goes to another site than the one that describes the client.
+    pub(crate) elsewhere: bool,
     /// Scopes and what they mean; the meaning may be empty.
     pub(crate) scopes: &'a [(String, String)],
     pub(crate) resource: &'a str,
@@ -66,9 +70,11 @@ struct Consent<'a> {
     /// Empty if the client has none.
     name: String,
     client_id: String,
+    client_host: &'a str,
     redirect_host: &'a str,
     redirect_uri: String,
     loopback: bool,
+    elsewhere: bool,
     scopes: &'a [(String, String)],
     resource: &'a str,
     resource_host: String,
@@ -82,10 +88,12 @@ impl ConsentPage<'_> {
     pub(crate) fn into_response(self, status: StatusCode) -> Response {
         let page = Consent {
             name: text::clean(self.client_name, text::MAX_NAME_CHARS),
-            client_id: text::clean(self.client_id, text::MAX_NAME_CHARS),
+            client_id: text::clean(self.client_id, text::MAX_URI_CHARS),
+            client_host: self.client_host,
             redirect_host: self.redirect_host,
             redirect_uri: text::clean(self.redirect_uri, text::MAX_URI_CHARS),
             loopback: self.loopback,
+            elsewhere: self.elsewhere,
             scopes: self.scopes,
             resource: self.resource,
             resource_host: host(self.resource),
@@ -168,6 +176,22 @@ pub(crate) fn unknown_client(issuer: &str) -> Response {
         correlation_id: correlation_id("unknown client"),
     };
     respond(&page, StatusCode::BAD_REQUEST)
+}
+
+/// The client's metadata document makes it no client of ours.
+pub(crate) fn bad_client_document(why: &str) -> Response {
+    let what = sentence(why);
+    ErrorPage {
+        title: "This app cannot be used here",
+        what: &what,
+        expected: "The app names itself with the address of a document about it, which this server \
+                   has to read and to accept.",
+        fix: "Go back to your app and start the login again. If it ends here again, tell the \
+              people who make the app what stands above.",
+        return_url: "",
+        correlation_id: &correlation_id(why),
+    }
+    .into_response(StatusCode::BAD_REQUEST)
 }
 
 /// An OAuth error that must not go to a redirect URI, shown to the person instead.

@@ -9,9 +9,11 @@ fn consent() -> ConsentPage<'static> {
     ConsentPage {
         client_name: "Claude Code",
         client_id: "mcp_Zk9vQ2JmR0hJSktMTU5PUA",
+        client_host: "",
         redirect_host: "claude.ai",
         redirect_uri: "https://claude.ai/api/mcp/auth_callback",
         loopback: false,
+        elsewhere: false,
         scopes: &[],
         resource: "https://mcp.example.com/mcp",
         provider_name: "Example",
@@ -32,9 +34,11 @@ fn all_pages(text: &str) -> Vec<Response> {
     let consent = ConsentPage {
         client_name: text,
         client_id: text,
+        client_host: text,
         redirect_host: text,
         redirect_uri: text,
         loopback: true,
+        elsewhere: true,
         scopes: &scopes,
         resource: text,
         provider_name: text,
@@ -56,6 +60,7 @@ fn all_pages(text: &str) -> Vec<Response> {
         error.into_response(StatusCode::BAD_REQUEST),
         denied.into_response(StatusCode::FORBIDDEN),
         unknown_client(text),
+        bad_client_document(text),
         refusal(&OAuthError::new(ErrorCode::InvalidRequest, text.to_owned())),
     ]
 }

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    client::ClientRecord,
+    cimd::NoClient,
+    client::Client,
     client_auth,
     consent::ConsentRequest,
     context,
@@ -69,6 +70,8 @@ async fn respond(app: &App, headers: &HeaderMap, params: Result<Params, OAuthErr
 enum Refusal {
     /// The client is unknown: a page or JSON that helps it to register.
     UnknownClient,
+    /// The client's document makes it none: a page that says why, or JSON that helps it to register.
+    BadDocument(String),
     /// Nothing proves that the redirect URI is the client's: the person sees it, nobody else.
     Here(OAuthError),
     /// Back to the client (RFC 6749 §4.1.2.1).
@@ -79,11 +82,7 @@ enum Refusal {
 async fn authorization(app: &App, params: &Params) -> Result<Authorization, Refusal> {
     let here = Refusal::Here;
     let client_id = params.required("client_id").map_err(here)?;
-    let client = client_auth::registered(app, client_id).await;
-    let Some(client) = client.map_err(|error| here(error.into()))? else {
-        return Err(Refusal::UnknownClient);
-    };
-    let client = client.record;
+    let client = client_auth::named(app, client_id).await?;
     let redirect_uri = chosen_redirect_uri(&client, params.one("redirect_uri").map_err(here)?)
         .map_err(here)?
         .to_owned();
@@ -96,7 +95,7 @@ async fn authorization(app: &App, params: &Params) -> Result<Authorization, Refu
 
 /// The redirect URI must be registered; one that is the only one may be left out.
 fn chosen_redirect_uri<'a>(
-    client: &'a ClientRecord,
+    client: &'a Client,
     requested: Option<&'a str>,
 ) -> Result<&'a str, OAuthError> {
     match (requested, client.redirect_uris.as_slice()) {
@@ -117,7 +116,7 @@ fn chosen_redirect_uri<'a>(
 fn checked(
     app: &App,
     params: &Params,
-    client: &ClientRecord,
+    client: &Client,
     redirect_uri: &str,
     state: Option<String>,
 ) -> Result<Authorization, OAuthError> {
@@ -143,15 +142,11 @@ fn checked(
     }
     let resource = app.config.resources.resolve(params.resource()?)?;
     let requested = params.one("scope")?.map(ScopeSet::parse);
-    let refreshes = client.may_refresh()
+    let refreshes = client.snapshot.refreshes
         || requested.as_ref().is_some_and(|scopes| scopes.contains(OFFLINE_ACCESS));
     Ok(Authorization {
         login: random_token::<12>(),
-        client: ClientSnapshot {
-            id: client.client_id.clone(),
-            name: client.client_name.clone(),
-            refreshes,
-        },
+        client: ClientSnapshot { refreshes, ..client.snapshot.clone() },
         redirect_uri: redirect_uri.to_owned(),
         state,
         code_challenge: challenge.to_owned(),
@@ -169,10 +164,30 @@ fn granted(app: &App, requested: Option<ScopeSet>) -> ScopeSet {
     known
 }
 
+impl From<NoClient> for Refusal {
+    fn from(none: NoClient) -> Self {
+        match none {
+            NoClient::Unknown => Self::UnknownClient,
+            NoClient::Refused(why) => Self::BadDocument(why),
+            NoClient::Unavailable(error) => Self::Here(error),
+        }
+    }
+}
+
 impl Refusal {
     fn into_response(self, app: &App, headers: &HeaderMap) -> Response {
         match self {
-            Self::UnknownClient => unknown_client(app, headers),
+            Self::UnknownClient if wants_html(headers) => {
+                help_to_register(app, pages::unknown_client(&app.config.issuer))
+            }
+            Self::UnknownClient => {
+                let why = "this client id is not registered with this server; register again";
+                help_to_register(app, no_client(app, why))
+            }
+            Self::BadDocument(why) if wants_html(headers) => {
+                help_to_register(app, pages::bad_client_document(&why))
+            }
+            Self::BadDocument(why) => help_to_register(app, no_client(app, &why)),
             Self::Here(error) if wants_html(headers) => pages::refusal(&error),
             Self::Here(error) => error.into_response(),
             // Anybody can register a redirect URI. No person has agreed to anything yet, so no
@@ -224,21 +239,21 @@ struct UnknownClient<'a> {
 }
 
 /// What mcp-remote and others read to find out that they must register anew.
-fn unknown_client(app: &App, headers: &HeaderMap) -> Response {
-    let registration = app.config.url("/register");
-    let mut response = if wants_html(headers) {
-        pages::unknown_client(&app.config.issuer)
-    } else {
-        let body = UnknownClient {
-            error: ErrorCode::InvalidClient.as_str(),
-            error_description: "this client id is not registered with this server; register again",
-            registration_endpoint: &registration,
-            authorization_server_metadata: &app.config.metadata_url(),
-        };
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
+fn no_client(app: &App, why: &str) -> Response {
+    let body = UnknownClient {
+        error: ErrorCode::InvalidClient.as_str(),
+        error_description: why,
+        registration_endpoint: &app.config.url("/register"),
+        authorization_server_metadata: &app.config.metadata_url(),
     };
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
+}
+
+/// Says where to register, and that this answer is for now.
+fn help_to_register(app: &App, mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let registration = app.config.url("/register");
     let link = format!("<{registration}>; rel=\"http://oauth.net/core/2.1/#registration\"");
     if let Ok(link) = HeaderValue::from_str(&link) {
         headers.insert(header::LINK, link);

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
+    cimd::{ClientUrl, Named},
     client_auth,
     consent::{ConsentProblem, ConsentRequest},
     context,
@@ -74,6 +75,12 @@ pub(crate) fn page(app: &App, request: &ConsentRequest, csrf: &CsrfCookie) -> Re
         }
     };
     let authorization = &request.authorization;
+    let client = match app.config.client_documents.read(&authorization.client.id) {
+        Named::Document(url) => Some(url),
+        Named::Registration | Named::Nothing(_) => None,
+    };
+    let redirect_uri = authorization.redirect_uri.as_str();
+    let loopback = redirect_uri::is_loopback(redirect_uri);
     let scopes: Vec<_> = authorization
         .scopes
         .iter()
@@ -82,9 +89,11 @@ pub(crate) fn page(app: &App, request: &ConsentRequest, csrf: &CsrfCookie) -> Re
     let page = ConsentPage {
         client_name: authorization.client.name.as_deref().unwrap_or_default(),
         client_id: &authorization.client.id,
-        redirect_host: &redirect_uri::display_host(&authorization.redirect_uri),
-        redirect_uri: &authorization.redirect_uri,
-        loopback: redirect_uri::is_loopback(&authorization.redirect_uri),
+        client_host: client.as_ref().map_or("", ClientUrl::host),
+        redirect_host: &redirect_uri::display_host(redirect_uri),
+        redirect_uri,
+        loopback,
+        elsewhere: !loopback && client.as_ref().is_some_and(|url| !url.vouches_for(redirect_uri)),
         scopes: &scopes,
         resource: &authorization.resource,
         provider_name: &app.config.provider_name,
@@ -150,15 +159,24 @@ async fn answered(app: &App, headers: &HeaderMap, params: &Params) -> Result<Res
 }
 
 /// A client that was deleted, or lost the redirect URI, gets nothing from an older page.
+///
+/// A client's document is not asked for again: no copy of it is younger for certain than the page.
 async fn still_registered(app: &App, request: &ConsentRequest) -> Result<(), Response> {
     let Authorization { client, redirect_uri, .. } = &request.authorization;
-    let registered = client_auth::registered(app, &client.id).await;
-    match registered.map_err(|error| pages::refusal(&error.into()))? {
-        Some(stored) if redirect_uri::is_registered(&stored.record.redirect_uris, redirect_uri) => {
-            Ok(())
+    let is_registered = |uris: &[String]| redirect_uri::is_registered(uris, redirect_uri);
+    let is_good = match app.config.client_documents.read(&client.id) {
+        Named::Document(url) => {
+            let known = app.documents.known(&url).await;
+            known.is_none_or(|client| is_registered(&client.redirect_uris))
         }
-        _ => Err(pages::unknown_client(&app.config.issuer)),
-    }
+        Named::Registration => {
+            let stored = client_auth::registered(app, &client.id).await;
+            let stored = stored.map_err(|error| pages::refusal(&error.into()))?;
+            stored.is_some_and(|stored| is_registered(&stored.record.redirect_uris))
+        }
+        Named::Nothing(_) => false,
+    };
+    if is_good { Ok(()) } else { Err(pages::unknown_client(&app.config.issuer)) }
 }
 
 /// Creates the transaction and sends the browser to the provider.

@@ -138,6 +138,8 @@ struct AuthorizationServer<'a> {
     revocation_endpoint_auth_methods_supported: [AuthMethod; 3],
     code_challenge_methods_supported: [&'static str; 1],
     authorization_response_iss_parameter_supported: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id_metadata_document_supported: Option<bool>,
     /// We issue no ID tokens; OpenID clients demand the member, and `RS256` in it.
     id_token_signing_alg_values_supported: [&'static str; 1],
     subject_types_supported: [&'static str; 1],
@@ -164,6 +166,7 @@ impl<'a> AuthorizationServer<'a> {
             revocation_endpoint_auth_methods_supported: AuthMethod::ALL,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
+            client_id_metadata_document_supported: config.client_documents.is_on().then_some(true),
             id_token_signing_alg_values_supported: ["RS256"],
             subject_types_supported: ["public"],
         }

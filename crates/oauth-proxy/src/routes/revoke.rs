@@ -26,11 +26,11 @@ pub(crate) async fn post(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, OAuthError> {
-    let client = client_auth::authenticate(&app, &headers, &params).await?;
+    let caller = client_auth::authenticate(&app, &headers, &params).await?;
     let token = params.required("token")?;
     // `token_type_hint` is for servers that must search; the two forms cannot be confused.
     if let Some(stored) = named_grant(&app, token).await?
-        && stored.record.client.id == client.record.client_id
+        && stored.record.client.id == caller.id()
     {
         grants::revoke(&app, stored, "the client revoked it").await?;
     }

@@ -17,8 +17,7 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    client::ClientRecord,
-    client_auth,
+    client_auth::{self, Caller},
     config::Lifetimes,
     error::{ErrorCode, OAuthError},
     params::Params,
@@ -160,7 +159,8 @@ fn access_lifetime(
 }
 
 /// Keeps the registration of a client alive that is in use (written at most daily).
-async fn mark_used(app: &App, client: Stored<ClientRecord>) {
+async fn mark_used(app: &App, caller: Caller) {
+    let Caller::Registered(client) = caller else { return };
     let now = app.clock.now();
     let fresh = client
         .record
@@ -169,13 +169,13 @@ async fn mark_used(app: &App, client: Stored<ClientRecord>) {
     if fresh {
         return;
     }
-    let mut record = client.record;
+    let Stored { mut record, version } = *client;
     record.used = Some(now);
     let lifetimes = &app.config.lifetimes;
     let ttl = lifetimes.refresh_absolute + lifetimes.used_client;
     let id = record.client_id.clone();
     // A lost race means that somebody else just did the same; an outage, that the next use will.
-    if let Err(error) = app.store.compare_and_swap(&id, client.version, &record, ttl).await {
+    if let Err(error) = app.store.compare_and_swap(&id, version, &record, ttl).await {
         tracing::warn!(client = id, cause = %crate::error::chain(&error), "a client's use was not noted");
     }
 }

@@ -6,6 +6,7 @@ mod admin;
 mod audit;
 mod budget;
 mod callback;
+mod cimd;
 mod client_settings;
 mod code;
 mod consent;

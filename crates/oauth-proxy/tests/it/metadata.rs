@@ -51,6 +51,7 @@ async fn the_authorization_server_metadata_is_exact() {
     {
       "authorization_endpoint": "https://proxy.example/authorize",
       "authorization_response_iss_parameter_supported": true,
+      "client_id_metadata_document_supported": true,
       "code_challenge_methods_supported": [
         "S256"
       ],
@@ -102,6 +103,7 @@ async fn a_path_of_the_base_url_stands_in_every_url() {
     {
       "authorization_endpoint": "https://proxy.example/team/a/authorize",
       "authorization_response_iss_parameter_supported": true,
+      "client_id_metadata_document_supported": true,
       "code_challenge_methods_supported": [
         "S256"
       ],

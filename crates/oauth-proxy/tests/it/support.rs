@@ -131,6 +131,16 @@ impl Deployment {
         Self::before(provider, BASE, storage, self.clock.clone(), change)
     }
 
+    /// The same at another base URL.
+    pub(crate) fn replica_at(
+        &self,
+        base_url: &str,
+        change: impl FnOnce(OAuthProxyBuilder) -> OAuthProxyBuilder,
+    ) -> Self {
+        let (provider, storage) = (Arc::clone(&self.provider), Arc::clone(self.storage.inner()));
+        Self::before(provider, base_url, storage, self.clock.clone(), change)
+    }
+
     fn before(
         provider: Arc<FakeProvider>,
         base_url: &str,
@@ -259,6 +269,11 @@ pub(crate) fn redemption<'a>(client: &'a str, code: &'a str) -> [(&'a str, &'a s
 
 /// The query of an honest authorization request.
 pub(crate) fn authorize_path(client: &str, extra: &[(&str, &str)]) -> String {
+    authorize_path_for("https://proxy.example/mcp", client, extra)
+}
+
+/// As [`authorize_path`], for another resource.
+pub(crate) fn authorize_path_for(resource: &str, client: &str, extra: &[(&str, &str)]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs([
         ("response_type", "code"),
@@ -267,7 +282,7 @@ pub(crate) fn authorize_path(client: &str, extra: &[(&str, &str)]) -> String {
         ("code_challenge", CHALLENGE),
         ("code_challenge_method", "S256"),
         ("state", "the client's state"),
-        ("resource", "https://proxy.example/mcp"),
+        ("resource", resource),
     ]);
     query.extend_pairs(extra);
     format!("/authorize?{}", query.finish())
@@ -377,7 +392,8 @@ impl Browser {
         client: &str,
         action: &str,
     ) -> Answer {
-        let page = self.get(deployment, &authorize_path(client, &[])).await;
+        let path = authorize_path_for(deployment.proxy.resource(), client, &[]);
+        let page = self.get(deployment, &path).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.body);
         let (request, csrf) = (page.field("request"), page.field("csrf"));
         let form = [("request", &*request), ("csrf", &csrf), ("action", action)];

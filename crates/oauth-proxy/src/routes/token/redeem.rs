@@ -10,7 +10,7 @@ use super::{ProviderState, TokenResponse, answer, mark_used};
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
-    client::ClientRecord,
+    client_auth::Caller,
     context,
     error::{ErrorCode, OAuthError, chain},
     flow::code::{Redemption, Verdict, activate, check, verdict},
@@ -20,7 +20,6 @@ use crate::{
         code::CodeRecord,
         grant::{Grant, Phase},
     },
-    store::Stored,
 };
 
 /// How long a redemption tries to find out what became of its write.
@@ -31,14 +30,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) async fn redeem(
     app: &Arc<App>,
-    client: Stored<ClientRecord>,
+    caller: Caller,
     params: &Params,
 ) -> Result<TokenResponse, OAuthError> {
     let code = params.required("code")?;
     let resource = params.resource()?;
     let resource = resource.map(|resource| app.config.resources.resolve(Some(resource)));
     let redemption = Redemption {
-        client_id: &client.record.client_id,
+        client_id: caller.id(),
         redirect_uri: params.one("redirect_uri")?,
         code_verifier: params.one("code_verifier")?,
         resource: resource.transpose()?,
@@ -49,8 +48,8 @@ pub(super) async fn redeem(
     let code = code.record;
     check(&code, &redemption)?;
     context::belongs_to_login(&code.login);
-    let grant = activate_once(app, &code, client.record.is_confidential()).await?;
-    mark_used(app, client).await;
+    let grant = activate_once(app, &code, caller.is_confidential()).await?;
+    mark_used(app, caller).await;
     let event = AuditEvent::new(AuditAction::CodeRedeemed).grant(&grant);
     app.audit(&event.login(&code.login));
     answer(app, &grant, &grant.scopes, ProviderState::Reachable)

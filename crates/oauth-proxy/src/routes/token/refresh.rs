@@ -6,7 +6,7 @@ use super::{ProviderState, TokenResponse, access_lifetime, answer, mark_used};
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
-    client::ClientRecord,
+    client_auth::Caller,
     error::{ErrorCode, OAuthError},
     flow::refresh::{Presented, Standing, advance, standing},
     grants, measure,
@@ -25,7 +25,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(1);
 
 pub(super) async fn refresh(
     app: &Arc<App>,
-    client: Stored<ClientRecord>,
+    caller: Caller,
     params: &Params,
 ) -> Result<TokenResponse, OAuthError> {
     let token = RefreshToken::parse(params.required("refresh_token")?).ok_or_else(finished)?;
@@ -33,8 +33,8 @@ pub(super) async fn refresh(
     let resource = resource.map(|resource| app.config.resources.resolve(Some(resource)));
     let request = Request {
         token,
-        client_id: &client.record.client_id,
-        is_confidential: client.record.is_confidential(),
+        client_id: caller.id(),
+        is_confidential: caller.is_confidential(),
         resource: resource.transpose()?,
         scope: params.one("scope")?.map(ScopeSet::parse),
     };
@@ -43,7 +43,7 @@ pub(super) async fn refresh(
     measure::refresh(settled.as_ref().map(drop), carried_over);
     let (grant, provider) = settled?;
     let answer = answer(app, &grant, &request.scopes(&grant), provider)?;
-    mark_used(app, client).await;
+    mark_used(app, caller).await;
     Ok(answer)
 }
 

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use jwt_issuer::{KeyRing, SigningAlgorithm};
 use kv_storage::Protected;
 use oauth_proxy::{
-    AccessPolicy, AuditSink, ClientSettings, Lifetimes, OAuthProxy, OAuthProxyBuilder,
-    ProviderRevocation,
+    AccessPolicy, AuditSink, ClientDocuments, ClientSettings, Lifetimes, OAuthProxy,
+    OAuthProxyBuilder, ProviderRevocation,
     provider::{Application, ApplicationBuilder, ClientAuthMethod},
 };
 use oidc_discovery::{Clock, Discovery, DiscoveryBuilder};
@@ -166,6 +166,12 @@ impl OidcProxyBuilder {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.http = self.http.timeout(timeout);
         self
+    }
+
+    /// Which clients may be described by a document at their own URL (client-ID metadata
+    /// documents). Default: those of every public host.
+    pub fn client_documents(self, documents: ClientDocuments) -> Self {
+        self.proxy(|proxy| proxy.client_documents(documents))
     }
 
     /// When the provider is told that a grant was revoked. Default: when it was the person's last.

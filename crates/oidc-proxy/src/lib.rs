@@ -18,7 +18,7 @@ pub use crate::{
 pub use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
 pub use oauth_proxy::{
     AccessPolicy, AccessTokenBasis, AuditAction, AuditEvent, AuditOutcome, AuditSink,
-    ClientSettings, ErrorCode, Lifetimes, METRICS, Metric, MetricKind, OAuthError,
+    ClientDocuments, ClientSettings, ErrorCode, Lifetimes, METRICS, Metric, MetricKind, OAuthError,
     ProviderRevocation, ResourceServer, SigningKeysError, StreamEnd, admin,
     provider::ClientAuthMethod, vouched_email,
 };

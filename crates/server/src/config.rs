@@ -20,8 +20,8 @@ use std::net::SocketAddr;
 use jwt_issuer::KeyRing;
 use kv_storage::SealedWith;
 use oidc_proxy::{
-    ClientAuthMethod, ClientSettings, Lifetimes, ProviderRevocation, ResourceServer,
-    SigningAlgorithm,
+    ClientAuthMethod, ClientDocuments, ClientSettings, Lifetimes, ProviderRevocation,
+    ResourceServer, SigningAlgorithm,
 };
 use rustls::ClientConfig;
 use secrecy::SecretString;
@@ -55,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) mcp_path: String,
     pub(crate) redirect_path: String,
     pub(crate) required_scopes: Vec<String>,
+    /// Which clients may be described by a document of their own.
+    pub(crate) client_documents: ClientDocuments,
     /// Who may ask about tokens.
     pub(crate) resource_servers: Vec<ResourceServer>,
     pub(crate) access: Access,

@@ -11,8 +11,8 @@ use forwarder::Forwarder;
 use jwt_issuer::{KeyRing, MAX_ASSERTION_LIFETIME, MasterKey};
 use kv_storage::{Fernet, Memory, SealedWith};
 use oidc_proxy::{
-    AccessPolicy, ClientAuthMethod, ClientSettings, Lifetimes, OidcProxy, OidcProxyBuilder,
-    ProviderRevocation, ResourceServer, SigningAlgorithm,
+    AccessPolicy, ClientAuthMethod, ClientDocuments, ClientSettings, Lifetimes, OidcProxy,
+    OidcProxyBuilder, ProviderRevocation, ResourceServer, SigningAlgorithm,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
@@ -27,11 +27,13 @@ use super::{
     client_settings,
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
-        ASSERTION_LIFETIME, AUDIENCE, BACKEND, BACKEND_CA_FILE, BASE_URL, CLIENT_ID, CLIENT_SECRET,
-        CONFIG_URL, DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS, EXTRA_AUTHORIZE_PARAMS,
-        IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN, LOG_FORMAT, MCP_PATH, PRODUCTION,
-        PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH, REQUIRED_SCOPES, SIGNING_ALGORITHM,
-        STORAGE, STORAGE_CIPHER, STORAGE_ENCRYPTION_KEY, TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
+        ASSERTION_LIFETIME, AUDIENCE, BACKEND, BACKEND_CA_FILE, BASE_URL, CLIENT_ID,
+        CLIENT_METADATA_DOCUMENTS, CLIENT_METADATA_HOSTS, CLIENT_SECRET, CONFIG_URL,
+        DANGER_CLIENT_METADATA_ON_LOOPBACK, DANGER_MEMORY_STORAGE, DANGER_REPLACE_SIGNING_KEYS,
+        EXTRA_AUTHORIZE_PARAMS, IDENTITY, INTROSPECTION_CLIENT, JWT_SIGNING_KEY, LISTEN,
+        LOG_FORMAT, MCP_PATH, PRODUCTION, PROVIDER_REVOCATION, PROVIDER_SCOPES, REDIRECT_PATH,
+        REQUIRED_SCOPES, SIGNING_ALGORITHM, STORAGE, STORAGE_CIPHER, STORAGE_ENCRYPTION_KEY,
+        TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
 use crate::{backend_tls, cli::duration, data_dir, identity::Ways, keys::Which, log};
@@ -73,6 +75,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let redirect_path =
         reader.parsed(&REDIRECT_PATH, |path| redirect_path(path, mcp_path.as_deref()));
     let required_scopes = reader.list(&REQUIRED_SCOPES);
+    let client_documents = client_documents(reader);
     let resource_servers = reader.each(&INTROSPECTION_CLIENT, Vec::new(), resource_server);
     let access = access(reader, config_url.as_deref().unwrap_or_default());
     let backend = reader.parsed(&BACKEND, backend);
@@ -127,6 +130,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Config> {
         mcp_path: mcp_path?,
         redirect_path: redirect_path?,
         required_scopes,
+        client_documents,
         resource_servers,
         access,
         backend: backend?,
@@ -154,6 +158,7 @@ impl Config {
             .resource(&self.mcp_path)
             .redirect_path(&self.redirect_path)
             .required_scopes(&self.required_scopes)
+            .client_documents(self.client_documents.clone())
             .extra_authorize_params(self.extra_authorize_params.clone())
             .provider_revocation(self.provider_revocation)
             .userinfo(self.userinfo)
@@ -209,6 +214,26 @@ fn client_settings(reader: &mut Reader<'_>, lifetimes: &Lifetimes) -> Vec<Client
         let builder = trial(GOOD_CONFIG_URL).lifetimes(lifetimes.clone());
         build(known.iter().cloned().fold(builder, OidcProxyBuilder::client_settings))
     })
+}
+
+fn client_documents(reader: &mut Reader<'_>) -> ClientDocuments {
+    let hosts = reader.each(&CLIENT_METADATA_HOSTS, Vec::new(), |mut hosts: Vec<String>, host| {
+        hosts.push(host.to_owned());
+        let documents = ClientDocuments::only(&hosts);
+        build(trial(GOOD_CONFIG_URL).client_documents(documents)).map(|()| hosts)
+    });
+    let on = reader.switch(&CLIENT_METADATA_DOCUMENTS).unwrap_or(true);
+    let loopback = reader.switch(&DANGER_CLIENT_METADATA_ON_LOOPBACK) == Some(true);
+    if reader.is_given(&CLIENT_METADATA_HOSTS) && reader.list(&CLIENT_METADATA_HOSTS).is_empty() {
+        let off = CLIENT_METADATA_DOCUMENTS.own_name().flag();
+        reader.wrong(&CLIENT_METADATA_HOSTS, format!("it names no host; {off}=false means none"));
+    }
+    let documents = match (on, hosts.is_empty()) {
+        (false, _) => ClientDocuments::off(),
+        (true, true) => ClientDocuments::default(),
+        (true, false) => ClientDocuments::only(hosts),
+    };
+    if loopback { documents.danger_loopback() } else { documents }
 }
 
 fn provider_revocation(text: &str) -> Result<ProviderRevocation, String> {

@@ -153,6 +153,10 @@ settings! {
         "where the provider returns, under the base URL";
     REQUIRED_SCOPES = "required-scopes", Clients, List, "SCOPES", Is("openid"),
         "what a client's token needs at the MCP endpoint";
+    CLIENT_METADATA_DOCUMENTS = "client-metadata-documents", Clients, Switch, "true|false",
+        Is("true"), "accept clients whose id is the URL of a document about them (CIMD)";
+    CLIENT_METADATA_HOSTS = "client-metadata-hosts", Clients, List, "HOST",
+        Means("every public host"), "the only hosts of such documents, as app.example or *.app.example";
     INTROSPECTION_CLIENT = "introspection-client", Clients, Items, "ID=FILE", Means("nobody"),
         "who may ask about tokens: the id, and the file with the secret";
     ALLOW_EMAIL = "allow-email", Access, List, "ADDRESS", Means("no such rule"),
@@ -211,6 +215,8 @@ settings! {
         "refuse what is good for trying out only";
     DANGER_MEMORY_STORAGE = "danger-memory-storage", Operation, Switch, "true|false", Is("false"),
         "allow storage that a restart empties, in production";
+    DANGER_CLIENT_METADATA_ON_LOOPBACK = "danger-client-metadata-on-loopback", Operation, Switch,
+        "true|false", Is("false"), "fetch such documents from this machine too, for trying out";
     CONSENT_LIFETIME = "consent-lifetime", Lifetimes, Text, "TIME", Is("15m"),
         "how long a consent page may be answered";
     TRANSACTION_LIFETIME = "transaction-lifetime", Lifetimes, Text, "TIME", Is("15m"),
@@ -259,6 +265,8 @@ settings! {
         "when a client is forgotten that nobody logged in with";
     USED_CLIENT_LIFETIME = "used-client-lifetime", Lifetimes, Text, "TIME", Is("90d"),
         "when any other client is forgotten";
+    CLIENT_METADATA_STALE = "client-metadata-stale", Lifetimes, Text, "TIME", Is("24h"),
+        "how long a client's document serves on that cannot be fetched again";
 }
 
 impl Setting {

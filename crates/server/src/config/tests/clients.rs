@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use oidc_proxy::SigningAlgorithm;
+use oidc_proxy::{ClientDocuments, SigningAlgorithm};
 
 use super::load;
 
@@ -67,5 +67,25 @@ fn who_may_ask_about_tokens_has_an_id_and_a_secret_in_a_file() {
     ] {
         let problems = load(&[("introspection-client", wrong)]).unwrap_err();
         assert!(problems.contains(why) && !problems.contains("hush"), "{problems}");
+    }
+}
+
+#[test]
+fn hosts_that_describe_clients_are_named_or_all_or_none() {
+    let documents = |settings: &[(&str, &str)]| load(settings).unwrap().client_documents;
+    let hosts = ("client-metadata-hosts", "claude.ai *.corp.example");
+    let off = ("client-metadata-documents", "false");
+    let loopback = ("danger-client-metadata-on-loopback", "true");
+    assert_eq!(documents(&[]), ClientDocuments::default());
+    assert_eq!(documents(&[hosts]), ClientDocuments::only(["claude.ai", "*.corp.example"]));
+    assert_eq!(documents(&[off]), ClientDocuments::off());
+    assert_eq!(documents(&[loopback]), ClientDocuments::default().danger_loopback());
+
+    let public = ("base-url", "https://mcp.example");
+    let problems = load(&[loopback, public]).unwrap_err();
+    assert!(problems.contains("with a base URL on loopback"), "{problems}");
+    for wrong in ["https://claude.ai", "claude.ai/", "10.0.0.1", "localhost", "[]"] {
+        let problems = load(&[("client-metadata-hosts", wrong)]).unwrap_err();
+        assert!(problems.contains("--client-metadata-hosts"), "{wrong}: {problems}");
     }
 }

@@ -64,6 +64,8 @@ fn what_counts_is_printed_with_its_source() {
     mcp_path = "/mcp"  # default
     redirect_path = "/auth/callback"  # default
     required_scopes = ["openid"]  # default
+    client_metadata_documents = true  # default
+    # client_metadata_hosts: every public host
     # introspection_client: nobody
     allow_email = ["alice@example.com"]  # flag
     # allow_email_domain: no such rule
@@ -90,8 +92,9 @@ fn what_counts_is_printed_with_its_source() {
     danger_replace_signing_keys = false  # default
     production = false  # environment
     danger_memory_storage = false  # default
+    danger_client_metadata_on_loopback = false  # default
     "#);
-    assert!(lifetimes.ends_with("used_client_lifetime = \"90d\"  # default\n"));
+    assert!(lifetimes.ends_with("client_metadata_stale = \"24h\"  # default\n"));
     assert!(toml::from_str::<toml::Table>(&printed).is_ok(), "{printed}");
 }
 

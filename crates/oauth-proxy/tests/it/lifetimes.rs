@@ -81,7 +81,9 @@ fn every_lifetime_has_a_row() {
         .lines()
         .filter_map(|line| line.strip_prefix("    ").filter(|line| !line.starts_with(' ')))
         .filter_map(|line| line.split_once(':').map(|(name, _)| name))
-        .filter(|name| *name != "access_token_basis")
+        // The first is none; fetches of documents do not go with a clock of tokio's that stands:
+        // `cimd::a_copy_serves_on_for_a_while_and_no_longer`.
+        .filter(|name| !["access_token_basis", "client_document_stale"].contains(name))
         .collect();
     assert_eq!(fields, ROWS.map(|(name, _)| name).into());
 }

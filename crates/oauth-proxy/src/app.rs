@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audit::AuditSink, cimd::Documents, clock::UnixClock, config::Config, outbox::Outbox,
-    provider::Provider, routes::register::UnusedQuota, store::Store,
+    provider::Provider, renewal::ahead::Renewals, routes::register::UnusedQuota, store::Store,
 };
 
 /// One authorization server: configuration, keys, storage, provider.
@@ -27,6 +27,8 @@ pub(crate) struct App {
     pub(crate) documents: Documents,
     /// Revocations that the provider is to hear of.
     pub(crate) outbox: Outbox,
+    /// What is asked of the provider before anybody needs it.
+    pub(crate) renewals: Renewals,
     /// Work that no client's hang-up cancels and that shutdown awaits (D6).
     pub(crate) tasks: TaskTracker,
     /// Ends the watching of streams.

@@ -19,6 +19,7 @@ use crate::{
     outbox::{Outbox, ProviderRevocation},
     provider::Provider,
     redirect_uri::RedirectPolicy,
+    renewal::ahead::Renewals,
     resource::Resources,
     resource_server::ResourceServer,
     routes::register::UnusedQuota,
@@ -345,6 +346,7 @@ impl OAuthProxyBuilder {
             registrations: UnusedQuota::default(),
             documents: Documents::new(),
             outbox: Outbox::new(self.provider_revocation),
+            renewals: Renewals::default(),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }))

@@ -83,7 +83,8 @@ pub struct Lifetimes {
     /// The longest that a provider's token which can be renewed is believed to live: nobody who was
     /// dismissed there stays logged in here for weeks. Default 24 h.
     pub provider_token_longest: Duration,
-    /// The provider's token is renewed when less than this is left of it. Default 60 s.
+    /// The provider's token of a grant in use is renewed when less than this is left of it, or half
+    /// of its life if that is shorter. Default 60 s.
     pub provider_refresh_margin: Duration,
     /// The hard deadline of one call to the provider. Default 10 s; the lease is three times that.
     pub provider_call: Duration,

@@ -131,7 +131,8 @@ impl OAuthProxy {
         Arc::clone(&self.verifier) as Arc<dyn TokenVerifier>
     }
 
-    /// The provider's access token of the person who asks, renewed first if it is near its end.
+    /// The provider's access token of the person who asks, renewed first if it has ended or is about
+    /// to.
     ///
     /// Whoever has it can do at the provider, and everywhere else where it counts, what the person
     /// may do there: keep it out of logs, and send it nowhere but where it belongs. It is never

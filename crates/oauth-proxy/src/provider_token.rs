@@ -10,11 +10,10 @@ use tokio::time::Instant;
 
 use crate::{
     app::App,
-    context,
     error::{ErrorCode, OAuthError},
     grants,
     record::grant::{Grant, ProviderSession},
-    renewal::{Renewal, renew},
+    renewal::{Renewal, ahead, renew},
     store::Stored,
 };
 
@@ -23,6 +22,9 @@ const MAX_CACHED: u64 = 10_000;
 
 /// What a client should wait when neither storage nor provider answer.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A token with less left than this is over before whoever gets it has used it.
+const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// How soon a request looks first whether somebody else's call to the provider is over; each look
 /// doubles the pause, up to [`LONGEST_POLL`].
@@ -87,6 +89,7 @@ impl FreshTokens {
         let app = &self.app;
         let deadline = Instant::now() + app.config.lifetimes.lease();
         let mut pause = POLL;
+        let mut waited = false;
         loop {
             let stored = app.store.get::<Grant>(id).await.map_err(unavailable)?;
             let Some(stored) = stored
@@ -94,7 +97,7 @@ impl FreshTokens {
             else {
                 return Err(ended());
             };
-            match self.step(stored).await? {
+            match self.step(stored, waited).await? {
                 Step::Have(session) => return Ok(*session),
                 Step::Again => {}
                 Step::Wait(session) if Instant::now() >= deadline => {
@@ -108,6 +111,7 @@ impl FreshTokens {
                     };
                 }
                 Step::Wait(_) => {
+                    waited = true;
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_POLL);
                 }
@@ -115,12 +119,13 @@ impl FreshTokens {
         }
     }
 
-    async fn step(&self, stored: Stored<Grant>) -> Result<Step, VerifyError> {
+    /// `waited`: for a call to the provider that was somebody else's.
+    async fn step(&self, stored: Stored<Grant>, waited: bool) -> Result<Step, VerifyError> {
         let (app, now) = (&self.app, self.app.clock.now());
-        let lifetimes = &app.config.lifetimes;
         let session = stored.record.provider.clone();
-        if !session.is_due(now, lifetimes.provider_refresh_margin) {
+        if !session.is_due(now, LAST_MOMENT) {
             if session.is_good(now) {
+                ahead::in_use(app, &stored.record);
                 return Ok(Step::Have(Box::new(session)));
             }
             // Nothing can renew it, so this login is of no more use to whoever needs the token.
@@ -128,24 +133,21 @@ impl FreshTokens {
             grants::revoke_version(app, &stored, why).await.map_err(unavailable)?;
             return Err(ended());
         }
-        let leased = stored.record.is_leased(now);
-        // In the first half of the margin nobody has to wait for the provider.
-        if !session.is_due(now, lifetimes.provider_refresh_margin / 2) {
-            if !leased {
-                self.renew_meanwhile(stored, &session);
-            }
-            return Ok(Step::Have(Box::new(session)));
-        }
-        if leased {
+        if stored.record.is_leased(now) {
             return Ok(Step::Wait(Box::new(session)));
         }
         let Some(token) = session.refresh_token.clone() else { return Err(ended()) };
-        let renewed = match renew(app, stored, token, None).await {
-            Ok(Renewal::Renewed(grant) | Renewal::CarriedOver(grant)) => grant.provider,
-            Ok(Renewal::Conflict) => return Ok(Step::Again),
-            Err(error) if error.code() == ErrorCode::InvalidGrant => return Err(ended()),
-            Err(error) if !session.is_good(app.clock.now()) => return Err(unavailable(error)),
-            Err(_) => session,
+        // One call is enough to know that the provider does not answer.
+        let renewed = if waited && stored.record.refreshing.is_none() {
+            session
+        } else {
+            match renew(app, stored, token, None).await {
+                Ok(Renewal::Renewed(grant) | Renewal::CarriedOver(grant)) => grant.provider,
+                Ok(Renewal::Conflict) => return Ok(Step::Again),
+                Err(error) if error.code() == ErrorCode::InvalidGrant => return Err(ended()),
+                Err(error) if !session.is_good(app.clock.now()) => return Err(unavailable(error)),
+                Err(_) => session,
+            }
         };
         if renewed.is_good(app.clock.now()) {
             return Ok(Step::Have(Box::new(renewed)));
@@ -154,16 +156,6 @@ impl FreshTokens {
             ErrorCode::TemporarilyUnavailable,
             "the provider's token has ended and the provider cannot be asked",
         )))
-    }
-
-    /// Renews off the request path; shutdown waits for it.
-    fn renew_meanwhile(&self, stored: Stored<Grant>, session: &ProviderSession) {
-        let Some(token) = session.refresh_token.clone() else { return };
-        let app = Arc::clone(&self.app);
-        self.app.tasks.spawn(context::carried(async move {
-            // What comes of it is in the log, and in the grant that the next request reads.
-            let _ = renew(&app, stored, token, None).await;
-        }));
     }
 }
 

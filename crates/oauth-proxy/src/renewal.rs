@@ -1,5 +1,7 @@
 //! Renewing the provider's token (D6): one call at a time, by whoever holds the lease.
 
+pub(crate) mod ahead;
+
 use std::{sync::Arc, time::Duration};
 
 use jwt_issuer::random_token;
@@ -19,6 +21,9 @@ use crate::{
 
 /// Between two tries to write what the provider answered.
 const WRITE_RETRY: Duration = Duration::from_millis(200);
+
+/// How often a grant that clients go on rotating is read again before it is left as it is.
+const ROUNDS: usize = 5;
 
 /// What came of a renewal.
 #[derive(Debug)]
@@ -92,7 +97,9 @@ impl Work {
     async fn run(self, stored: Stored<Grant>) -> Result<Renewal, OAuthError> {
         match self.call().await {
             Ok(tokens) => self.renewed(stored, tokens).await,
-            Err(ProviderError::InvalidGrant { reason }) => self.ended(&stored, &reason).await,
+            Err(ProviderError::InvalidGrant { reason }) => {
+                self.ended(&stored.record.id, &reason).await
+            }
             Err(error) => self.outage(stored, error).await,
         }
     }
@@ -192,21 +199,25 @@ impl Work {
     }
 
     /// The provider said `invalid_grant`: final only if the grant still holds the token we sent.
-    async fn ended(&self, stored: &Stored<Grant>, reason: &str) -> Result<Renewal, OAuthError> {
-        let Some(fresh) = self.app.store.get::<Grant>(&stored.record.id).await? else {
-            return Err(login_ended());
-        };
-        let held = fresh.record.provider.refresh_token.as_ref();
-        if held.map(ExposeSecret::expose_secret) != Some(self.token.expose_secret()) {
-            return Ok(Renewal::Conflict);
+    ///
+    /// Clients may rotate meanwhile, so it is read again until it holds still.
+    async fn ended(&self, id: &str, reason: &str) -> Result<Renewal, OAuthError> {
+        tracing::info!(grant = id, reason, "what the provider says of a session");
+        for _ in 0..ROUNDS {
+            let Some(fresh) = self.app.store.get::<Grant>(id).await? else {
+                return Err(login_ended());
+            };
+            let held = fresh.record.provider.refresh_token.as_ref();
+            if held.map(ExposeSecret::expose_secret) != Some(self.token.expose_secret()) {
+                return Ok(Renewal::Conflict);
+            }
+            let why = "the provider ended the session";
+            if grants::revoke_version(&self.app, &fresh, why).await? {
+                self.app.audit(&AuditEvent::new(AuditAction::ProviderEnded).grant(&fresh.record));
+                return Err(login_ended());
+            }
         }
-        tracing::info!(grant = fresh.record.id, reason, "what the provider says of a session");
-        if grants::revoke_version(&self.app, &fresh, "the provider ended the session").await? {
-            self.app.audit(&AuditEvent::new(AuditAction::ProviderEnded).grant(&fresh.record));
-            Err(login_ended())
-        } else {
-            Ok(Renewal::Conflict)
-        }
+        Ok(Renewal::Conflict)
     }
 
     /// The provider cannot be asked: carry on for a while with short access tokens (D7).
@@ -239,11 +250,24 @@ impl Work {
 
     /// Gives the lease back and changes nothing else.
     async fn release(&self, stored: Stored<Grant>) -> Result<(), StoreError> {
-        let mut grant = stored.record;
-        grant.refreshing = None;
-        let ttl = grant.ttl(self.app.clock.now(), &self.app.config.lifetimes);
-        // Losing this race is as good: the other writer has dropped or replaced the lease.
-        self.app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await?;
+        let id = stored.record.id.clone();
+        let mut known = Some(stored);
+        for _ in 0..ROUNDS {
+            let current = match known.take() {
+                Some(stored) => stored,
+                None => match self.app.store.get::<Grant>(&id).await? {
+                    Some(fresh) if self.holds(&fresh.record) => fresh,
+                    // The other writer has dropped or replaced it.
+                    _ => return Ok(()),
+                },
+            };
+            let mut grant = current.record;
+            grant.refreshing = None;
+            let ttl = grant.ttl(self.app.clock.now(), &self.app.config.lifetimes);
+            if self.app.store.compare_and_swap(&id, current.version, &grant, ttl).await?.is_some() {
+                return Ok(());
+            }
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use moka::future::Cache;
 use token_verifier::{Principal, TokenVerifier, VerifyError};
 use tokio::time::Instant;
 
-use crate::{app::App, measure, record::grant::Grant, scope::ScopeSet};
+use crate::{app::App, measure, record::grant::Grant, renewal::ahead, scope::ScopeSet};
 
 /// The most principals kept in memory: a few megabytes for as many active users.
 const MAX_CACHED: u64 = 10_000;
@@ -31,6 +31,8 @@ type CacheKey = (String, String);
 struct Cached {
     principal: Principal,
     read_at: Instant,
+    /// When the provider's token is to be renewed (D6), in Unix seconds.
+    renew_at: Option<u64>,
 }
 
 impl GrantVerifier {
@@ -59,10 +61,22 @@ impl GrantVerifier {
         })?;
         match grant {
             Some(stored) if stored.record.backs(&claims) => {
-                Ok(Cached { principal: principal(&stored.record, &claims), read_at })
+                let margin = self.app.config.lifetimes.provider_refresh_margin;
+                let renew_at = stored.record.provider.renew_at(margin);
+                Ok(Cached { principal: principal(&stored.record, &claims), read_at, renew_at })
             }
             _ => Err(VerifyError::Invalid("the access token was revoked".to_owned())),
         }
+    }
+
+    /// The principal of a request that may pass; what is due is begun, and not waited for.
+    fn used(&self, cached: Cached, now: u64) -> Principal {
+        if cached.renew_at.is_some_and(|at| at <= now)
+            && let Some(grant) = cached.principal.grant_id()
+        {
+            ahead::begin(&self.app, grant);
+        }
+        cached.principal
     }
 }
 
@@ -86,7 +100,7 @@ impl TokenVerifier for GrantVerifier {
         let delay = self.app.config.lifetimes.revocation_delay;
         let now = self.app.clock.now();
         if delay.is_zero() {
-            return Ok(self.read(token, resource, now).await?.principal);
+            return Ok(self.used(self.read(token, resource, now).await?, now));
         }
         let key = (sha256_base64url(token.as_bytes()), resource.to_owned());
         if let Some(cached) = self.cache.get(&key).await
@@ -94,13 +108,13 @@ impl TokenVerifier for GrantVerifier {
         {
             measure::principal("cache");
             if cached.principal.expires_at().is_some_and(|exp| now < exp) {
-                return Ok(cached.principal);
+                return Ok(self.used(cached, now));
             }
             return Err(VerifyError::Invalid("the access token has expired".to_owned()));
         }
         let fresh = self.read(token, resource, now).await?;
         self.cache.insert(key, fresh.clone()).await;
-        Ok(fresh.principal)
+        Ok(self.used(fresh, now))
     }
 }
 

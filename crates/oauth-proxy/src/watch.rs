@@ -10,7 +10,7 @@ use std::{
 use token_verifier::Principal;
 use tokio::sync::watch;
 
-use crate::{app::App, measure::OpenStream, record::grant::Grant, store::Found};
+use crate::{app::App, measure::OpenStream, record::grant::Grant, renewal::ahead, store::Found};
 
 /// Grants that are read in one round trip.
 const PAGE: usize = 100;
@@ -145,7 +145,9 @@ impl Rounds {
         };
         for (id, found) in ids.iter().zip(found) {
             match found {
-                Found::Record(stored) if stored.record.is_active() => {}
+                Found::Record(stored) if stored.record.is_active() => {
+                    ahead::in_use(&self.app, &stored.record);
+                }
                 Found::Unreadable => {}
                 Found::Record(_) | Found::Absent => self.end(id),
             }

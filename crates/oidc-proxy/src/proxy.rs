@@ -54,8 +54,8 @@ impl OidcProxy {
         self.proxy.verifier()
     }
 
-    /// The provider's access token of the person who asks, renewed first if it is near its end;
-    /// never one that has ended. Whoever has it can act as that person.
+    /// The provider's access token of the person who asks, renewed first if it has ended or
+    /// is about to; never one that has ended. Whoever has it can act as that person.
     ///
     /// # Errors
     ///

@@ -40,6 +40,7 @@ fn grant() -> Grant {
             access_token: SecretString::from("provider"),
             refresh_token: None,
             expires_at: None,
+            obtained_at: 0,
         },
         seed: SecretString::from("seed"),
         generation: 0,

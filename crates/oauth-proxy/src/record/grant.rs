@@ -71,6 +71,9 @@ pub(crate) struct ProviderSession {
     /// Unix seconds: when it must be renewed, or when it ends if it cannot be. Absent if the
     /// provider did not say and gave nothing to renew with.
     pub(crate) expires_at: Option<u64>,
+    /// Unix seconds: when the provider gave it.
+    #[serde(default)]
+    pub(crate) obtained_at: u64,
 }
 
 /// A generation and when it was retired.
@@ -98,6 +101,7 @@ impl ProviderSession {
             access_token: tokens.access_token.clone(),
             refresh_token: tokens.refresh_token.clone(),
             expires_at: tokens.expires_in.map(|lifetime| now.saturating_add(lifetime.as_secs())),
+            obtained_at: now,
         };
         session.bound(now, lifetimes);
         session
@@ -135,8 +139,15 @@ impl ProviderSession {
 
     /// Whether it is time to renew, and possible.
     pub(crate) fn is_due(&self, now: u64, margin: Duration) -> bool {
-        self.refresh_token.is_some()
-            && self.expires_at.is_some_and(|end| end <= now.saturating_add(margin.as_secs()))
+        self.renew_at(margin).is_some_and(|at| at <= now)
+    }
+
+    /// When it is time to renew, if that is possible: so long before the end, but not before half
+    /// of its life is over.
+    pub(crate) fn renew_at(&self, margin: Duration) -> Option<u64> {
+        let end = self.refresh_token.as_ref().and(self.expires_at)?;
+        let life = end.saturating_sub(self.obtained_at);
+        Some(end.saturating_sub(margin.as_secs().min(life / 2)))
     }
 }
 

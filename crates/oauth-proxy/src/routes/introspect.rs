@@ -16,6 +16,7 @@ use crate::{
     error::{ErrorCode, OAuthError},
     params::Params,
     record::grant::Grant,
+    renewal::ahead,
     resource_server::ResourceServer,
     scope::ScopeSet,
     store::StoreError,
@@ -63,7 +64,7 @@ fn authenticate<'a>(
 }
 
 async fn of_access_token(
-    app: &App,
+    app: &Arc<App>,
     server: &ResourceServer,
     token: &str,
 ) -> Result<Option<Good>, StoreError> {
@@ -77,6 +78,7 @@ async fn of_access_token(
     if !grant.backs(&claims) {
         return Ok(None);
     }
+    ahead::in_use(app, &grant);
     let scope = ScopeSet::parse(&claims.scope).intersect(&grant.scopes);
     Ok(Some(Good {
         active: true,

@@ -132,6 +132,10 @@ async fn an_outage_that_begins_before_the_end_shortens_access_tokens_at_once() {
     deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
     deployment.clock.advance(SHORT.saturating_sub(Duration::from_secs(30)));
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(tokens.expires_in, 300, "the provider's token is good, so nobody waits");
+    until(async || deployment.provider.refreshes() == 1).await;
+    deployment.clock.advance(Duration::from_secs(30));
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
     assert_eq!(tokens.expires_in, 300);
     deployment.provider.change(|plan| plan.refresh_fails = None);
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);

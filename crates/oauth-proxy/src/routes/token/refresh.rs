@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{ProviderState, TokenResponse, access_lifetime, answer, mark_used};
 use crate::{
     app::App,
@@ -13,7 +15,7 @@ use crate::{
     params::Params,
     record::grant::Grant,
     refresh_token::RefreshToken,
-    renewal::{Renewal, renew},
+    renewal::{Renewal, ahead, renew},
     scope::ScopeSet,
     store::Stored,
 };
@@ -64,6 +66,7 @@ impl Request<'_> {
         let deadline = tokio::time::Instant::now() + lifetimes.lease();
         let mut pause = POLL;
         let mut unsure = None;
+        let mut waited = false;
         loop {
             let Some(mut stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
                 return Err(finished());
@@ -93,11 +96,12 @@ impl Request<'_> {
                     return Err(finished());
                 }
             }
-            match self.step(app, stored, presented, now).await? {
+            match self.step(app, stored, presented, now, waited).await? {
                 Step::Done(grant, provider) => return Ok((*grant, provider)),
                 Step::Again => {}
                 Step::Unsure(mark) => unsure = Some(mark),
                 Step::Wait => {
+                    waited = true;
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_POLL);
                 }
@@ -128,42 +132,42 @@ impl Request<'_> {
         Ok(())
     }
 
+    /// `waited`: for a call to the provider that was somebody else's.
     async fn step(
         &self,
         app: &Arc<App>,
         stored: Stored<Grant>,
         presented: Presented,
         now: u64,
+        waited: bool,
     ) -> Result<Step, OAuthError> {
         let lifetimes = &app.config.lifetimes;
-        if stored.record.is_leased(now) {
-            return Ok(Step::Wait);
-        }
-        let margin = lifetimes.provider_refresh_margin;
-        if stored.record.provider.is_due(now, margin)
-            && let Some(token) = stored.record.provider.refresh_token.clone()
+        let mut provider = ProviderState::Reachable;
+        let session = &stored.record.provider;
+        // While the provider's token is good, nobody has to wait for the next one.
+        if !session.is_good(now)
+            && let Some(token) = session.refresh_token.clone()
         {
-            return Ok(match renew(app, stored, token, Some(presented)).await? {
-                Renewal::Renewed(grant) => {
-                    note(app, AuditAction::Refreshed, &grant);
-                    Step::Done(grant, ProviderState::Reachable)
-                }
-                Renewal::CarriedOver(grant) => {
-                    note(app, AuditAction::Refreshed, &grant);
-                    Step::Done(grant, ProviderState::Down)
-                }
-                Renewal::Conflict => Step::Again,
-            });
+            if stored.record.is_leased(now) {
+                return Ok(Step::Wait);
+            }
+            // One call is enough to know that the provider does not answer.
+            if waited && stored.record.refreshing.is_none() {
+                provider = ProviderState::Down;
+            } else {
+                return renewed(app, stored, token, presented).await;
+            }
         }
         // Nothing rotates for an answer that could not be given.
-        access_lifetime(&stored.record, now, lifetimes, ProviderState::Reachable)?;
+        access_lifetime(&stored.record, now, lifetimes, provider)?;
         let mut grant = stored.record;
         advance(&mut grant, presented, now);
         let ttl = grant.ttl(now, lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {
             Ok(Some(_)) => {
                 note(app, AuditAction::Refreshed, &grant);
-                Ok(Step::Done(Box::new(grant), ProviderState::Reachable))
+                ahead::in_use(app, &grant);
+                Ok(Step::Done(Box::new(grant), provider))
             }
             Ok(None) => Ok(Step::Again),
             // Read again: if the write happened, the token that we used is a retired one now.
@@ -182,6 +186,22 @@ impl Request<'_> {
             None => grant.scopes.clone(),
         }
     }
+}
+
+/// Renewal and rotation in one.
+async fn renewed(
+    app: &Arc<App>,
+    stored: Stored<Grant>,
+    token: SecretString,
+    presented: Presented,
+) -> Result<Step, OAuthError> {
+    let (grant, provider) = match renew(app, stored, token, Some(presented)).await? {
+        Renewal::Renewed(grant) => (grant, ProviderState::Reachable),
+        Renewal::CarriedOver(grant) => (grant, ProviderState::Down),
+        Renewal::Conflict => return Ok(Step::Again),
+    };
+    note(app, AuditAction::Refreshed, &grant);
+    Ok(Step::Done(grant, provider))
 }
 
 enum Step {

@@ -28,6 +28,7 @@ fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant
             access_token: SecretString::from("access"),
             refresh_token: refreshable.then(|| SecretString::from("refresh")),
             expires_at: provider_ends,
+            obtained_at: 0,
         },
         seed: SecretString::from("seed"),
         generation: 0,

@@ -9,6 +9,7 @@ mod summary;
 
 use std::sync::Arc;
 
+use axum::{Router, middleware::from_fn_with_state};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     cimd,
     client::ClientRecord,
+    context,
     error::{ErrorCode, OAuthError},
     grants::{
         self, index,
@@ -92,6 +94,15 @@ pub struct Administration {
 impl Administration {
     pub(crate) fn new(app: Arc<App>) -> Self {
         Self { app }
+    }
+
+    /// Gives each request of a router that administers its id and its place in the log, so that
+    /// audit events say from where and by which request.
+    ///
+    /// For a listener of its own: who asks is who is connected (axum's `ConnectInfo`), whatever
+    /// `X-Forwarded-For` says.
+    pub fn in_context(&self, router: Router) -> Router {
+        router.layer(from_fn_with_state(Arc::clone(&self.app), context::direct_layer))
     }
 
     /// A page of about `limit` grants (1 to [`MAX_PAGE`]), logins in flight included.

@@ -70,11 +70,25 @@ pub(crate) fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
 
 /// Around every route: gives the request its id, joins its log lines and counts it.
 pub(crate) async fn layer(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let proxies = app.config.trusted_proxies;
+    scoped(&app, proxies, request, next).await
+}
+
+/// The same on a listener with no proxy in front: whoever is connected is who asks.
+pub(crate) async fn direct_layer(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    scoped(&app, 0, request, next).await
+}
+
+async fn scoped(app: &App, proxies: usize, request: Request, next: Next) -> Response {
     let id = random_token::<9>();
     let route = route(&request, &app.config.base_path);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     let context = RequestContext {
-        peer: client_address(request.headers(), peer, app.config.trusted_proxies),
+        peer: client_address(request.headers(), peer, proxies),
         span: tracing::info_span!("request", id, route, login = field::Empty),
         id: id.clone(),
     };

@@ -102,7 +102,8 @@ impl Parts {
             protected.route_service(&format!("{path}/"), forwarded)
         };
         let protected = if self.identity.provider_token {
-            protected.layer(from_fn_with_state(proxy.clone(), provider_token::attach))
+            let parts = (proxy.clone(), proxy.guard());
+            protected.layer(from_fn_with_state(parts, provider_token::attach))
         } else {
             protected
         };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -76,6 +76,16 @@ impl Guard {
         let shared = Arc::make_mut(&mut self.shared);
         shared.answers = Answers::new(shared.answers.metadata_url().to_owned(), scopes);
         self
+    }
+
+    /// The answer of this guard to a request with `method` whose token it let pass, and of which
+    /// only the service inside found out that it must not: with the same challenge as any other.
+    pub fn refuse<B: From<Bytes> + Default>(
+        &self,
+        error: VerifyError,
+        method: &Method,
+    ) -> Response<B> {
+        self.shared.answers.refuse(Refusal::Unverified(error), method)
     }
 }
 
@@ -170,7 +180,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, ReqBody, F> {
         Verifying { verification: Verification, next: Option<(S, Request<ReqBody>)> },
-        Refused { refusal: Option<(Refusal, http::Method)> },
+        Refused { refusal: Option<(Refusal, Method)> },
         Serving { #[pin] future: F },
     }
 }

@@ -6,7 +6,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::ConnectInfo};
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Path},
+    routing::delete,
+};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use kv_storage::Ttl;
@@ -14,6 +19,7 @@ use oauth_proxy::{
     AccessPolicy, AuditEvent, AuditOutcome, AuditSink, OAuthProxyBuilder, provider::ProviderError,
 };
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::support::{Browser, Deployment, Tokens, authorize_path, param, person};
 
@@ -271,4 +277,36 @@ async fn a_page_without_a_login_joins_nothing() {
     assert!(ledger.events().is_empty());
     let location = browser.login(&deployment, &client).await;
     assert!(param(&location, "code").is_some());
+}
+
+#[tokio::test]
+async fn what_an_operator_does_names_the_request_and_whoever_is_connected() {
+    let (deployment, ledger) = audited(|builder| builder.trusted_proxies(1));
+    let client = deployment.register().await;
+    deployment.login(&client).await;
+    ledger.events();
+    let administration = deployment.proxy.administration();
+    let deleting = administration.clone();
+    let routes = Router::new().route(
+        "/clients/{id}",
+        delete(|Path(id): Path<String>| async move {
+            deleting.delete_client(&id).await.map(|ended| format!("{ended:?}"))
+        }),
+    );
+    // No proxy of ours stands in front of this listener, whatever stands before the other.
+    let mut request = Request::delete(format!("/clients/{client}"))
+        .header("x-forwarded-for", "6.6.6.6")
+        .body(Body::empty())
+        .unwrap();
+    let peer: SocketAddr = "192.0.2.1:4711".parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(peer));
+    let answer = administration.in_context(routes).oneshot(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let id = answer.headers()["x-request-id"].to_str().unwrap();
+    let events = ledger.events();
+    let names: Vec<_> = events.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(names, ["grant_revoked", "client_deleted"]);
+    for event in events {
+        assert_eq!((event.request.as_deref(), event.peer), (Some(id), Some(peer.ip())));
+    }
 }

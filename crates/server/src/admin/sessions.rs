@@ -23,13 +23,14 @@ use super::token::{self, AdminToken};
 const USUAL_PAGE: usize = 100;
 
 pub(super) fn router(administration: Administration, token: AdminToken) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/admin/sessions", get(list).delete(revoke))
         .route("/admin/sessions/{id}", delete(revoke_one))
         .route("/admin/clients", get(clients))
         .route("/admin/clients/{id}", delete(delete_client))
-        .with_state(administration)
-        .layer(from_fn_with_state(Arc::new(token), token::layer))
+        .with_state(administration.clone())
+        .layer(from_fn_with_state(Arc::new(token), token::layer));
+    administration.in_context(routes)
 }
 
 async fn list(

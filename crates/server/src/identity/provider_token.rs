@@ -7,10 +7,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use oidc_proxy::{OidcProxy, Principal, VerifyError};
 use secrecy::ExposeSecret;
 use serde_json::json;
+use token_verifier::Guard;
 use zeroize::Zeroizing;
 
 use super::sensitive;
@@ -21,7 +22,7 @@ pub(crate) struct ProviderToken(pub(crate) HeaderValue);
 
 /// Gives the request the token of whoever asks. Without a good one nothing is forwarded.
 pub(crate) async fn attach(
-    State(proxy): State<OidcProxy>,
+    State((proxy, guard)): State<(OidcProxy, Guard)>,
     mut request: Request<Body>,
     next: Next,
 ) -> Response {
@@ -30,7 +31,7 @@ pub(crate) async fn attach(
     };
     let token = match proxy.provider_token(&principal).await {
         Ok(token) => token,
-        Err(error) => return refusal(&error),
+        Err(error) => return refusal(error, &guard, request.method()),
     };
     let bearer = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
     let Ok(value) = HeaderValue::from_str(&bearer) else {
@@ -46,13 +47,9 @@ pub(crate) async fn attach(
 }
 
 /// An outage is not a bad token (D7).
-fn refusal(error: &VerifyError) -> Response {
-    let VerifyError::Unavailable { retry_after, source } = error else {
-        let mut response =
-            answer(StatusCode::UNAUTHORIZED, "invalid_token", "the login has ended; log in again");
-        let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-        return response;
+fn refusal(error: VerifyError, guard: &Guard, method: &Method) -> Response {
+    let VerifyError::Unavailable { retry_after, source } = &error else {
+        return guard.refuse(error, method);
     };
     tracing::warn!(cause = %source, "a request was not forwarded without a fresh token");
     let mut response = answer(
@@ -68,4 +65,40 @@ fn refusal(error: &VerifyError) -> Response {
 fn answer(status: StatusCode, error: &str, description: &str) -> Response {
     let body = Json(json!({"error": error, "error_description": description}));
     (status, [(header::CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware::from_fn_with_state, routing::any};
+    use jwt_issuer::{KeyRing, MasterKey};
+    use kv_storage::Memory;
+    use oidc_proxy::AccessPolicy;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_that_has_ended_is_challenged_as_the_guard_does() {
+        let proxy = OidcProxy::builder("http://127.0.0.1:1")
+            .client_id("id")
+            .base_url("http://127.0.0.1:2")
+            .storage(Memory::new())
+            .signing_keys(KeyRing::new(MasterKey::generate()))
+            .access(AccessPolicy::any_user())
+            .build()
+            .unwrap();
+        let router = Router::new()
+            .route("/mcp", any(async || "never"))
+            .layer(from_fn_with_state((proxy.clone(), proxy.guard()), attach));
+        let mut request = Request::post("/mcp").body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Principal::builder("alice").grant_id("ended").build());
+        let answer = router.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        let ended = VerifyError::Invalid("the login has ended; log in again".to_owned());
+        let expected: Response = proxy.guard().refuse(ended, &Method::POST);
+        assert_eq!(answer.headers(), expected.headers());
+        let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        let metadata = "http://127.0.0.1:2/.well-known/oauth-protected-resource/mcp";
+        assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
+    }
 }

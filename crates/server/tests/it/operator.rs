@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::{
     login::{Around, call, log_in},
-    process::{Serve, request_with, run},
+    process::{Serve, eventually, request_with, run},
     serve::free_port,
 };
 
@@ -42,8 +42,10 @@ fn an_operator_sees_and_ends_sessions() {
     );
     fs::write(&file, settings).unwrap();
     let config = format!("--config={}", file.display());
+    let audit = directory.path().join("audit.jsonl");
     let mut arguments = around.arguments(port);
     arguments.push(config.clone());
+    arguments.push(format!("--audit-log={}", audit.display()));
     let base = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
     // What the operator types: the settings file says where the server and the token are.
     let operate = |words: &str| run(words.split(' ').chain([&*config]));
@@ -91,6 +93,21 @@ fn an_operator_sees_and_ends_sessions() {
     assert!(deleted.ends_with("; 1 session ended.\n"), "{deleted}");
     assert_eq!(call(&base, "/mcp", &bob).status, 401);
     assert!(complaint(&operate(&delete)).contains("there is no client"));
+
+    // An auditor learns from where, and which events belong together.
+    let events = eventually(|| {
+        let text = fs::read_to_string(&audit).ok()?;
+        let events = entries(&text[..=text.rfind('\n')?]);
+        events.iter().any(|event| event["event"] == "client_deleted").then_some(events)
+    });
+    for name in ["operator_revoked", "client_deleted"] {
+        let event = events.iter().find(|event| event["event"] == name).unwrap();
+        let peer = event["peer"].as_str().unwrap_or_default();
+        assert!(["127.0.0.1", "::1"].contains(&peer), "{event}");
+        let same = |other: &&Value| other["request"] == event["request"];
+        let joined = events.iter().filter(same).find(|other| other["event"] == "grant_revoked");
+        assert!(event["request"].is_string() && joined.is_some(), "{events:?}");
+    }
 
     // Without a server it can be done as well, but not beside it.
     let offline =

@@ -178,6 +178,20 @@ async fn every_refusal_has_its_status_and_challenge() {
 }
 
 #[tokio::test]
+async fn who_finds_out_later_refuses_with_the_same_challenge() {
+    let guard = guard();
+    let refused = send(&guard, post(&["Bearer expired"])).await;
+    let error = || VerifyError::Invalid("the token has expired".to_owned());
+    let later: Response<Full<Bytes>> = guard.refuse(error(), &Method::POST);
+    assert_eq!((later.status(), later.headers()), (refused.status, &refused.headers));
+    let body = later.into_body().collect().await.expect("a full body").to_bytes();
+    assert_eq!(body, refused.body);
+    let head: Response<Full<Bytes>> = guard.refuse(error(), &Method::HEAD);
+    let body = head.into_body().collect().await.expect("a full body").to_bytes();
+    assert!(body.is_empty());
+}
+
+#[tokio::test]
 async fn all_required_scopes_are_demanded_and_named() {
     let guard = guard().required_scopes(["read", "write"]);
     assert_eq!(send(&guard, post(&["Bearer writer"])).await.status, StatusCode::OK);

@@ -50,6 +50,7 @@ pub(crate) async fn create(
         issuer: identity.issuer,
         subject: identity.subject,
         claims: identity.claims,
+        from_userinfo: identity.from_userinfo,
         client: authorization.client.clone(),
         redirect_host: redirect_uri::web_host(&authorization.redirect_uri),
         scopes: authorization.scopes.clone(),

@@ -6,7 +6,7 @@ mod oauth2;
 mod setting;
 mod token_response;
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -62,6 +62,25 @@ pub trait Provider: Send + Sync + fmt::Debug + 'static {
         tokens: &ProviderTokens,
         nonce: Option<&str>,
     ) -> Result<Option<Identity>, ProviderError>;
+
+    /// Says who the tokens of a [`refresh`](Self::refresh) speak of, given who is `known` to have
+    /// logged in; `Ok(None)` if they say nothing.
+    ///
+    /// By default [`identify`](Self::identify) without a nonce. A provider that is asked about the
+    /// person with the access token can be asked here although no ID token came, and bring `known`
+    /// up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`ProviderError::Refused`] if the identity does not hold up: that ends the grant.
+    async fn identify_again(
+        &self,
+        tokens: &ProviderTokens,
+        known: &Identity,
+    ) -> Result<Option<Identity>, ProviderError> {
+        let _ = known;
+        self.identify(tokens, None).await
+    }
 
     /// Obtains fresh tokens (RFC 6749 §6).
     ///
@@ -129,6 +148,9 @@ pub struct Identity {
     pub subject: String,
     /// Claims about the person, for access rules and for the backend.
     pub claims: Map<String, Value>,
+    /// The names of those claims that a userinfo endpoint added to an ID token: they are asked for
+    /// again when a refresh brings no ID token, and go if the endpoint no longer names them.
+    pub from_userinfo: BTreeSet<String>,
 }
 
 /// Why the provider did not do what was asked.
@@ -156,6 +178,22 @@ pub enum ProviderError {
         /// For the operator's log: what was wrong, what was expected, where to fix it.
         reason: String,
     },
+}
+
+impl Identity {
+    /// Who the provider vouches for, with all claims from one source.
+    pub fn new(
+        issuer: impl Into<String>,
+        subject: impl Into<String>,
+        claims: Map<String, Value>,
+    ) -> Self {
+        Self {
+            issuer: issuer.into(),
+            subject: subject.into(),
+            claims,
+            from_userinfo: BTreeSet::new(),
+        }
+    }
 }
 
 impl AuthorizeRequest {

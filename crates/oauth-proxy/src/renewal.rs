@@ -124,7 +124,7 @@ impl Work {
         tokens: ProviderTokens,
     ) -> Result<Renewal, OAuthError> {
         let now = self.app.clock.now();
-        let identity = match self.identify(&tokens).await {
+        let identity = match self.identify(&tokens, &stored.record).await {
             Ok(identity) => identity,
             // The tokens came from the provider itself; only the renewed claims must wait.
             Err(error @ ProviderError::Unavailable { .. }) => {
@@ -146,6 +146,7 @@ impl Work {
                 grant.provider.renew(&tokens, now, &self.app.config.lifetimes);
                 if let Some(identity) = &identity {
                     grant.claims.clone_from(&identity.claims);
+                    grant.from_userinfo.clone_from(&identity.from_userinfo);
                 }
             })
             .await?;
@@ -156,9 +157,14 @@ impl Work {
     }
 
     /// Within a deadline of its own: refresh, this and the write must fit into the lease.
-    async fn identify(&self, tokens: &ProviderTokens) -> Result<Option<Identity>, ProviderError> {
+    async fn identify(
+        &self,
+        tokens: &ProviderTokens,
+        grant: &Grant,
+    ) -> Result<Option<Identity>, ProviderError> {
+        let known = grant.identity();
         let deadline = self.app.config.lifetimes.provider_call;
-        let check = measure::provider("identify", self.app.provider.identify(tokens, None));
+        let check = measure::provider("identify", self.app.provider.identify_again(tokens, &known));
         tokio::time::timeout(deadline, check).await.unwrap_or_else(|_| {
             Err(ProviderError::Unavailable {
                 reason: format!("the identity was not checked within {deadline:?}"),

@@ -207,7 +207,7 @@ impl Rules {
             return Err(Defect::Malformed);
         };
         about.retain(|name, _| !ABOUT_THE_TOKEN.contains(&name.as_str()));
-        Ok(Identity { issuer, subject: subject.to_owned(), claims: about })
+        Ok(Identity::new(issuer, subject, about))
     }
 
     fn verifier(

@@ -1,6 +1,6 @@
 //! The provider's side of the flow for OpenID Connect.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::SystemTime};
+use std::{error::Error as StdError, fmt, mem, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use oauth_proxy::provider::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// What is asked for when nothing is configured, as far as the provider knows it.
 const DEFAULT_SCOPES: [&str; 3] = ["openid", "profile", "email"];
+
+/// An address, and whether it is verified.
+const PAIR: [&str; 2] = ["email", "email_verified"];
 
 /// The shortest secret that may serve as an HS256 key (RFC 7518 §3.2).
 const MIN_HS256_SECRET: usize = 32;
@@ -142,15 +145,25 @@ impl Provider for OidcProvider {
         let mut identity =
             self.rules.verify(id_token, &metadata, keys.as_deref(), nonce).map_err(judge)?;
         if self.userinfo {
-            let claims = match self.ask_userinfo(&metadata, &tokens.access_token).await {
-                // This says nothing of the person, and after a refresh would end the grant.
-                Err(ProviderError::Refused { reason }) if !at_login => {
-                    return Err(no_verdict(reason));
-                }
-                answer => answer?,
-            };
+            let answer = self.ask_userinfo(&metadata, &tokens.access_token).await;
+            let claims = if at_login { answer? } else { answer.map_err(postponed)? };
             merge(&mut identity, claims)?;
         }
+        Ok(Some(identity))
+    }
+
+    async fn identify_again(
+        &self,
+        tokens: &ProviderTokens,
+        known: &Identity,
+    ) -> Result<Option<Identity>, ProviderError> {
+        if tokens.id_token.is_some() || !self.userinfo {
+            return self.identify(tokens, None).await;
+        }
+        let metadata = self.metadata().await.map_err(postponed)?;
+        let answer = self.ask_userinfo(&metadata, &tokens.access_token).await;
+        let mut identity = known.clone();
+        replace(&mut identity, answer.map_err(postponed)?)?;
         Ok(Some(identity))
     }
 
@@ -263,23 +276,50 @@ fn token_endpoint(metadata: &ProviderMetadata) -> TokenEndpoint<'_> {
 /// An address and whether it is verified belong together: unless the ID token has both, both come
 /// from userinfo.
 fn merge(identity: &mut Identity, userinfo: Map<String, Value>) -> Result<(), ProviderError> {
-    const PAIR: [&str; 2] = ["email", "email_verified"];
-    if userinfo.get("sub").and_then(Value::as_str) != Some(&identity.subject) {
-        return Err(refused("its userinfo endpoint answered about another person"));
-    }
+    same_person(identity, &userinfo)?;
     let claims = &mut identity.claims;
     if userinfo.contains_key("email") && !PAIR.iter().all(|name| claims.contains_key(*name)) {
-        for name in PAIR {
-            claims.remove(name);
-        }
+        claims.retain(|name, _| !PAIR.contains(&name.as_str()));
     }
     let email_is_known = claims.contains_key("email");
     for (name, value) in userinfo {
-        if !(email_is_known && PAIR.contains(&name.as_str())) {
-            claims.entry(name).or_insert(value);
+        let is_decided = email_is_known && PAIR.contains(&name.as_str());
+        if !is_decided && !claims.contains_key(&name) {
+            identity.from_userinfo.insert(name.clone());
+            claims.insert(name, value);
         }
     }
     Ok(())
+}
+
+/// Puts what userinfo says now in place of what it said before, and of what an older ID token said;
+/// the answer must be about the same person (OpenID Connect Core §5.3.2).
+///
+/// A claim that it named before and does not now is gone: a group that somebody left, say.
+fn replace(identity: &mut Identity, userinfo: Map<String, Value>) -> Result<(), ProviderError> {
+    same_person(identity, &userinfo)?;
+    let before = mem::take(&mut identity.from_userinfo);
+    let claims = &mut identity.claims;
+    claims.retain(|name, _| !before.contains(name));
+    if userinfo.contains_key("email") {
+        claims.retain(|name, _| !PAIR.contains(&name.as_str()));
+    }
+    // Of which address it would speak, nobody knows.
+    let email_is_known = claims.contains_key("email");
+    for (name, value) in userinfo {
+        if name != "sub" && !(email_is_known && PAIR.contains(&name.as_str())) {
+            identity.from_userinfo.insert(name.clone());
+            claims.insert(name, value);
+        }
+    }
+    Ok(())
+}
+
+fn same_person(identity: &Identity, userinfo: &Map<String, Value>) -> Result<(), ProviderError> {
+    if userinfo.get("sub").and_then(Value::as_str) == Some(&identity.subject) {
+        return Ok(());
+    }
+    Err(refused("its userinfo endpoint answered about another person"))
 }
 
 fn refused(what: &str) -> ProviderError {
@@ -297,6 +337,14 @@ fn unbelievable(defect: &Defect, at_login: bool) -> ProviderError {
         Defect::NoKey => no_verdict(reason),
         Defect::Algorithm(_) if !at_login => no_verdict(reason),
         _ => refused(&reason),
+    }
+}
+
+/// What says nothing of the person must not end a grant.
+fn postponed(error: ProviderError) -> ProviderError {
+    match error {
+        ProviderError::Refused { reason } => no_verdict(reason),
+        error => error,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tables for the decisions.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use proptest::prelude::*;
 use secrecy::SecretString;
@@ -32,6 +32,7 @@ fn grant() -> Grant {
         issuer: "https://idp.example".to_owned(),
         subject: "alice".to_owned(),
         claims: Map::new(),
+        from_userinfo: BTreeSet::new(),
         client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
         redirect_host: None,
         scopes: ScopeSet::parse("openid"),

@@ -162,7 +162,7 @@ impl Provider for OAuth2Provider {
             answer => answer?,
         };
         let subject = self.subject(&claims)?;
-        Ok(Some(Identity { issuer: self.issuer(), subject, claims }))
+        Ok(Some(Identity::new(self.issuer(), subject, claims)))
     }
 
     async fn refresh(&self, refresh_token: &SecretString) -> Result<ProviderTokens, ProviderError> {

@@ -1,6 +1,6 @@
 //! One authorization: the thing that is revoked (D4).
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jwt_issuer::AccessClaims;
 use secrecy::SecretString;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::Lifetimes,
-    provider::ProviderTokens,
+    provider::{Identity, ProviderTokens},
     record::{secret, transaction::ClientSnapshot},
     scope::ScopeSet,
     store::Record,
@@ -28,6 +28,9 @@ pub(crate) struct Grant {
     pub(crate) issuer: String,
     pub(crate) subject: String,
     pub(crate) claims: Map<String, Value>,
+    /// Which of the claims are asked for again at a renewal without an ID token.
+    #[serde(default)]
+    pub(crate) from_userinfo: BTreeSet<String>,
     pub(crate) client: ClientSnapshot,
     /// Where the code went, if that is a site on the web: what the operator set for it holds.
     #[serde(default)]
@@ -154,6 +157,16 @@ impl ProviderSession {
 impl Grant {
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Active { .. })
+    }
+
+    /// Who logged in, as far as is known now.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            claims: self.claims.clone(),
+            from_userinfo: self.from_userinfo.clone(),
+        }
     }
 
     /// Whether it stands behind an access token that says this.

@@ -17,6 +17,7 @@ mod lifetimes;
 mod manage;
 mod metadata;
 mod model;
+mod odd;
 mod outage;
 mod outages;
 mod outbox;

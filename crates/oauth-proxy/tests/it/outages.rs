@@ -7,7 +7,7 @@ use http::{Request, StatusCode};
 use jwt_issuer::{KeyRing, MasterKey};
 use kv_storage::{KeyValue, Memory};
 use oauth_proxy::{
-    AccessPolicy, OAuthProxy, ResourceServer,
+    AccessPolicy, Lifetimes, OAuthProxy, ResourceServer,
     provider::{Application, Endpoints, OAuth2Provider},
 };
 use secrecy::SecretString;
@@ -41,13 +41,19 @@ pub(crate) fn process(storage: &Arc<dyn KeyValue>, clock: &TestClock, url: &str)
 
 pub(crate) async fn provider(token: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
-    Mock::given(path("/token")).respond_with(token).mount(&server).await;
-    let person = ResponseTemplate::new(200).set_body_json(json!({"sub": "alice"}));
-    Mock::given(path("/user")).respond_with(person).mount(&server).await;
+    answer_with(&server, token).await;
     server
 }
 
-fn good() -> ResponseTemplate {
+/// From now on the provider answers like this, and has heard nothing yet.
+pub(crate) async fn answer_with(server: &MockServer, token: ResponseTemplate) {
+    server.reset().await;
+    Mock::given(path("/token")).respond_with(token).mount(server).await;
+    let person = ResponseTemplate::new(200).set_body_json(json!({"sub": "alice"}));
+    Mock::given(path("/user")).respond_with(person).mount(server).await;
+}
+
+pub(crate) fn good() -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({
         "access_token": "at", "token_type": "Bearer", "refresh_token": "rt", "expires_in": 600
     }))
@@ -118,6 +124,8 @@ enum Route {
     Redeem,
     Refresh,
     Renew,
+    /// A request whose grant is renewed meanwhile.
+    Ahead,
     Revoke,
     Introspect,
     Manage,
@@ -128,8 +136,11 @@ enum Route {
 /// An answer with the storage failing at the operation `at`, and whether it failed; afterwards the
 /// storage works, and whoever was logged in must be still.
 async fn ask(route: Route, at: usize, fault: Fault) -> (Answer, bool) {
+    let mut lifetimes = Lifetimes::default();
+    lifetimes.revocation_delay = Duration::ZERO;
     let deployment = Deployment::with(|builder| {
-        builder.resource_server(ResourceServer::new("rs", &SecretString::from(SECRET)))
+        let server = ResourceServer::new("rs", &SecretString::from(SECRET));
+        builder.resource_server(server).lifetimes(lifetimes)
     });
     deployment.provider.change(|plan| plan.expires_in = Some(Duration::from_mins(10)));
     let metadata = json!({"redirect_uris": [REDIRECT]});
@@ -140,8 +151,10 @@ async fn ask(route: Route, at: usize, fault: Fault) -> (Answer, bool) {
     let mut browser = Browser::default();
     let state = browser.approve(&deployment, client).await;
     let page = browser.get(&deployment, &authorize_path(client, &[])).await;
-    if route == Route::Renew {
-        deployment.clock.advance(Duration::from_mins(10));
+    match route {
+        Route::Renew => deployment.clock.advance(Duration::from_mins(10)),
+        Route::Ahead => deployment.clock.advance(Duration::from_mins(9)),
+        _ => {}
     }
     let managed = |method: &str| {
         let token = registered["registration_access_token"].as_str().unwrap();
@@ -179,11 +192,27 @@ async fn ask(route: Route, at: usize, fault: Fault) -> (Answer, bool) {
         Route::Manage => deployment.send(managed("GET")).await,
         Route::Delete => deployment.send(managed("DELETE")).await,
         Route::Resource => deployment.call(&tokens.access).await,
+        Route::Ahead => {
+            let answer = deployment.call(&tokens.access).await;
+            // What it began is over.
+            deployment.proxy.shutdown().await;
+            answer
+        }
     };
     let failed = !deployment.storage.is_to_fail();
     deployment.storage.heal();
     match route {
-        Route::Revoke | Route::Delete => {}
+        Route::Revoke | Route::Delete => {
+            let call = deployment.call(&tokens.access).await;
+            let ended = call.status == StatusCode::UNAUTHORIZED;
+            // What is said to be done is done; else it can be tried again.
+            assert!(ended || !answer.status.is_success(), "{route:?}: {answer:?}");
+            let form = [("token", &*tokens.refresh), ("client_id", client)];
+            let again = deployment.post("/revoke", &form).await;
+            assert!(ended || again.status == StatusCode::OK, "{again:?}");
+            let call = deployment.call(&tokens.access).await;
+            assert_eq!(call.status, StatusCode::UNAUTHORIZED, "{route:?} {call:?}");
+        }
         Route::Redeem if answer.status != StatusCode::OK => {
             Tokens::of(&deployment.redeem(client, &code).await);
         }
@@ -217,6 +246,7 @@ async fn storage_that_fails_at_any_step_of_any_route_is_no_verdict() {
         Route::Redeem,
         Route::Refresh,
         Route::Renew,
+        Route::Ahead,
         Route::Revoke,
         Route::Introspect,
         Route::Manage,
@@ -224,7 +254,7 @@ async fn storage_that_fails_at_any_step_of_any_route_is_no_verdict() {
         Route::Resource,
     ];
     for route in routes {
-        for fault in [Fault::Down, Fault::AnswerLost] {
+        for fault in [Fault::Down, Fault::AnswerLost, Fault::RequestLost] {
             for at in 0.. {
                 let (answer, failed) = ask(route, at, fault).await;
                 assert!(is_no_verdict(&answer), "{route:?}, {fault:?} at {at}: {answer:?}");

@@ -6,7 +6,7 @@ use http::StatusCode;
 use oauth_proxy::{AccessPolicy, provider::ProviderError};
 use serde_json::json;
 
-use crate::support::{Deployment, Tokens, person, until};
+use crate::support::{Browser, Deployment, Tokens, param, person, until};
 
 const SHORT: Duration = Duration::from_mins(10);
 
@@ -239,4 +239,41 @@ async fn a_grant_that_was_revoked_meanwhile_takes_the_new_token_along() {
     let revoked = deployment.provider.revoked.lock().unwrap().clone();
     assert!(revoked.contains(&"provider-refresh-1".to_owned()), "{revoked:?}");
     assert!(deployment.storage.keys("grants").await.is_empty(), "nothing came back to life");
+}
+
+#[tokio::test]
+async fn the_provider_learns_who_is_known_and_what_it_says_is_known_next_time() {
+    let (deployment, client, tokens) = due().await;
+    let mut staff = person("alice", &json!({"groups": ["staff"], "roles": ["r"]}));
+    staff.from_userinfo.insert("groups".to_owned());
+    deployment.provider.change(|plan| plan.refreshed_identity = Some(staff.clone()));
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    // In another process: it stands in the grant.
+    let other = deployment.replica();
+    deployment.clock.advance(SHORT);
+    Tokens::of(&other.refresh(&client, &tokens.refresh).await);
+    let known = deployment.provider.known.lock().unwrap();
+    assert!(known[0] == person("alice", &json!({"name": "Alice"})), "of the login");
+    assert!(known[1] == staff && known.len() == 2, "of the renewal");
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_checked_now_is_no_verdict() {
+    let (deployment, client, tokens) = due().await;
+    deployment.provider.change(|plan| {
+        plan.identify_fails = Some(unavailable);
+        plan.refreshed_identity = Some(person("bob", &json!({})));
+    });
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!((tokens.expires_in, deployment.provider.refreshes()), (3600, 1));
+    let answer = deployment.call(&tokens.access).await;
+    assert!(answer.body.starts_with("alice "), "{answer:?}");
+    // At login nobody is let in without one, and it is not said that they may not.
+    let back = Browser::default().login(&deployment, &client).await;
+    assert_eq!(param(&back, "error").as_deref(), Some("temporarily_unavailable"));
+    // When it can be checked, it counts.
+    deployment.provider.change(|plan| plan.identify_fails = None);
+    deployment.clock.advance(SHORT);
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
 }

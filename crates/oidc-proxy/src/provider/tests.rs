@@ -5,11 +5,7 @@ use super::*;
 /// The claims after userinfo was added to those of an ID token.
 fn merged(id_token: &Value, userinfo: &Value) -> Result<Value, ProviderError> {
     let map = |value: &Value| value.as_object().unwrap().clone();
-    let mut identity = Identity {
-        issuer: "https://idp.example".to_owned(),
-        subject: "alice".to_owned(),
-        claims: map(id_token),
-    };
+    let mut identity = Identity::new("https://idp.example", "alice", map(id_token));
     merge(&mut identity, map(userinfo))?;
     Ok(Value::Object(identity.claims))
 }
@@ -54,6 +50,72 @@ fn an_address_never_gets_the_verification_of_another() {
         let claims = merged(&id_token, &userinfo).unwrap();
         assert_eq!(&claims["email"], email, "{id_token} {userinfo}");
         assert_eq!(claims["email_verified"].as_bool(), verified, "{id_token} {userinfo}");
+    }
+}
+
+/// The claims after a login with ID token and userinfo, and a renewal with userinfo alone.
+fn renewed(id_token: &Value, before: &Value, now: &Value) -> Result<Value, ProviderError> {
+    let map = |value: &Value| value.as_object().unwrap().clone();
+    let mut identity = Identity::new("https://idp.example", "alice", map(id_token));
+    merge(&mut identity, map(before))?;
+    replace(&mut identity, map(now))?;
+    Ok(Value::Object(identity.claims))
+}
+
+#[test]
+fn at_a_renewal_what_userinfo_says_now_counts() {
+    let id_token = json!({"sub": "alice", "roles": ["r"], "name": "Alice"});
+    let before = json!({"sub": "alice", "groups": ["staff"], "name": "A.", "title": "Dr"});
+    let now = json!({"sub": "alice", "groups": [], "name": "Alice B."});
+    assert_eq!(
+        renewed(&id_token, &before, &now).unwrap(),
+        json!({"sub": "alice", "roles": ["r"], "name": "Alice B.", "groups": []})
+    );
+    // Silence is no group either; what the ID token said of it nobody asked again.
+    let silent = json!({"sub": "alice"});
+    assert_eq!(renewed(&id_token, &before, &silent).unwrap(), id_token);
+    for now in [json!({"sub": "bob"}), json!({"groups": ["staff"]}), json!({"sub": 7})] {
+        let error = renewed(&id_token, &before, &now).unwrap_err();
+        assert!(matches!(error, ProviderError::Refused { .. }), "{now}: {error}");
+    }
+}
+
+#[test]
+fn at_a_renewal_too_an_address_never_gets_the_verification_of_another() {
+    let both = |email: &str, verified: bool| json!({"sub": "alice", "email": email, "email_verified": verified});
+    let cases = [
+        // ID token, userinfo at login, now, outcome
+        (both("a@x", true), json!({}), json!({"email": "b@x"}), json!({"email": "b@x"})),
+        (
+            both("a@x", true),
+            json!({}),
+            json!({"email": "b@x", "email_verified": false}),
+            json!({"email": "b@x", "email_verified": false}),
+        ),
+        (
+            json!({"sub": "alice", "email": "a@x"}),
+            json!({}),
+            json!({"email_verified": true}),
+            json!({"email": "a@x"}),
+        ),
+        (
+            json!({"sub": "alice"}),
+            json!({"email": "a@x", "email_verified": true}),
+            json!({"email": "b@x"}),
+            json!({"email": "b@x"}),
+        ),
+        (
+            json!({"sub": "alice"}),
+            json!({"email": "a@x", "email_verified": true}),
+            json!({}),
+            json!({}),
+        ),
+    ];
+    for (id_token, mut before, mut now, mut outcome) in cases {
+        for value in [&mut before, &mut now, &mut outcome] {
+            value["sub"] = json!("alice");
+        }
+        assert_eq!(renewed(&id_token, &before, &now).unwrap(), outcome, "{id_token} {now}");
     }
 }
 

@@ -1,7 +1,8 @@
 //! What follows from the provider's metadata.
 
 use oauth_proxy::provider::{
-    Application, AuthorizeRequest, ClientAuthMethod, Provider, ProviderError, ProviderTokens,
+    Application, AuthorizeRequest, ClientAuthMethod, Identity, Provider, ProviderError,
+    ProviderTokens,
 };
 use oidc_discovery::Discovery;
 use oidc_proxy::OidcProvider;
@@ -19,6 +20,7 @@ async fn described_by(more: Value) -> (MockServer, Discovery) {
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
         "jwks_uri": format!("{issuer}/jwks"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
     });
     for (name, value) in more.as_object().unwrap() {
         document[name] = value.clone();
@@ -135,6 +137,52 @@ async fn userinfo_is_asked_only_if_wanted_and_is_about_the_same_person() {
     let foreign = ProviderTokens { access_token: "another".into(), ..refreshed };
     let error = with_userinfo.identify(&foreign, None).await.unwrap_err();
     assert!(matches!(error, ProviderError::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_renewal_without_an_id_token_asks_userinfo_if_wanted() {
+    let groups = |groups: &[&str]| json!({"sub": "alice", "groups": groups});
+    let person = |claims: Value| {
+        let mut known = Identity::new("https://idp", "alice", claims.as_object().unwrap().clone());
+        known.from_userinfo.insert("groups".to_owned());
+        known
+    };
+    let known = person(json!({"sub": "alice", "groups": ["staff"], "roles": ["r"]}));
+    let tokens = ProviderTokens {
+        access_token: "at".into(),
+        refresh_token: None,
+        id_token: None,
+        expires_in: None,
+        scope: None,
+    };
+    let ask = async |answer: ResponseTemplate, wanted: bool| {
+        let (server, discovery) = described_by(json!({})).await;
+        Mock::given(path("/userinfo")).respond_with(answer).mount(&server).await;
+        let provider = OidcProvider::builder(discovery, application()).userinfo(wanted);
+        let found = provider.build().unwrap().identify_again(&tokens, &known).await;
+        let asked = server.received_requests().await.unwrap();
+        (found, asked.iter().any(|request| request.url.path() == "/userinfo"))
+    };
+    let says = |body: Value| ResponseTemplate::new(200).set_body_json(body);
+
+    let (found, _) = ask(says(groups(&[])), true).await;
+    let expected = person(json!({"sub": "alice", "groups": [], "roles": ["r"]}));
+    assert!(found.unwrap() == Some(expected), "the groups of now, not those of the login");
+    let (found, asked) = ask(says(groups(&[])), false).await;
+    assert!(found.unwrap().is_none() && !asked, "only if wanted");
+    let (found, _) = ask(says(json!({"sub": "bob"})), true).await;
+    assert!(matches!(found, Err(ProviderError::Refused { .. })), "another person");
+    // An endpoint that is down, or does not like our token, says nothing of the person.
+    for outage in [
+        ResponseTemplate::new(503),
+        ResponseTemplate::new(429),
+        ResponseTemplate::new(200).set_body_raw("<p>", "text/html"),
+        ResponseTemplate::new(401).insert_header("www-authenticate", "Bearer"),
+        ResponseTemplate::new(403).set_body_json(json!({"error": "insufficient_scope"})),
+    ] {
+        let (found, asked) = ask(outage, true).await;
+        assert!(matches!(found, Err(ProviderError::Unavailable { .. })) && asked);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dev_idp::{ExpiresInFault, RefreshTokenFault, TokenEndpointFault};
+use http::StatusCode;
 use oauth_proxy::provider::{Application, AuthorizeRequest, Provider, ProviderError};
 use oidc_discovery::Discovery;
 use oidc_proxy::OidcProvider;
@@ -39,6 +40,43 @@ async fn a_token_endpoint_that_is_down_spoils_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_set_that_cannot_be_had_is_no_verdict_and_known_keys_go_on() {
+    for (status, body) in [
+        (StatusCode::INTERNAL_SERVER_ERROR, "{}"),
+        (StatusCode::SERVICE_UNAVAILABLE, "<p>Maintenance"),
+        (StatusCode::TOO_MANY_REQUESTS, ""),
+        (StatusCode::NOT_FOUND, ""),
+        (StatusCode::OK, "<!doctype html>"),
+    ] {
+        let idp = Idp::start().await;
+        let acquainted = idp.client();
+        let (tokens, alice) = idp.identify(&acquainted).await.unwrap();
+
+        idp.set_broken(Some(("/jwks.json", status, body)));
+        let stranger = idp.client();
+        for login in [true, false] {
+            let verdict = if login {
+                idp.identify(&stranger).await.map(drop)
+            } else {
+                stranger.identify_again(&tokens, &alice).await.map(drop)
+            };
+            let error = verdict.unwrap_err();
+            assert!(matches!(error, ProviderError::Unavailable { .. }), "{status}: {error}");
+        }
+        // Who knows the keys goes on with them, however old they are.
+        idp.time.pass(3 * 24 * 60 * 60);
+        let (tokens, _) = idp.identify(&acquainted).await.unwrap();
+        let renewed = acquainted.refresh(&tokens.refresh_token.unwrap()).await.unwrap();
+        let again = acquainted.identify_again(&renewed, &alice).await.unwrap();
+        assert_eq!(again.unwrap().subject, alice.subject, "{status}");
+
+        idp.set_broken(None);
+        idp.time.pass(60);
+        idp.identify(&stranger).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn odd_token_responses_are_read() {
     let idp = Idp::start().await;
     let provider = idp.client();
@@ -50,6 +88,18 @@ async fn odd_token_responses_are_read() {
         idp.server.misbehave().set(|switches| switches.expires_in = Some(fault));
         let (tokens, _) = idp.identify(&provider).await.unwrap();
         assert_eq!(tokens.expires_in, expected.map(Duration::from_secs), "{fault:?}");
+        let tokens = provider.refresh(&tokens.refresh_token.unwrap()).await.unwrap();
+        assert_eq!(tokens.expires_in, expected.map(Duration::from_secs), "{fault:?}, renewed");
+    }
+    idp.server.misbehave().reset();
+    let (tokens, _) = idp.identify(&provider).await.unwrap();
+    idp.server.misbehave().set(|switches| {
+        switches.refresh_token = Some(RefreshTokenFault::NotRotated);
+    });
+    let refresh_token = tokens.refresh_token.unwrap();
+    for _ in 0..2 {
+        let renewed = provider.refresh(&refresh_token).await.unwrap();
+        assert!(renewed.refresh_token.is_none(), "the old one stays good");
     }
     idp.server.misbehave().set(|switches| {
         switches.refresh_token = Some(RefreshTokenFault::Absent);

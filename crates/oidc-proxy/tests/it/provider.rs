@@ -9,9 +9,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, response::IntoResponse};
 use dev_idp::{ClientConfig, DevIdp, SigningKey, User};
-use http::{Request, header};
+use http::{Request, StatusCode, header};
 use oauth_proxy::provider::{
     Application, ApplicationBuilder, AuthorizeRequest, ExchangeRequest, Identity, Provider,
     ProviderError, ProviderTokens,
@@ -73,7 +73,11 @@ pub(crate) struct Idp {
     pub(crate) time: Time,
     http: Client,
     answering: Arc<Mutex<Router>>,
+    broken: Arc<Mutex<Option<Broken>>>,
 }
+
+/// What one path answers instead.
+pub(crate) type Broken = (&'static str, StatusCode, &'static str);
 
 impl Idp {
     pub(crate) async fn start() -> Self {
@@ -83,18 +87,31 @@ impl Idp {
             dev_idp(&format!("http://{}", listener.local_addr().unwrap()), &time, KEY.clone());
         let answering = Arc::new(Mutex::new(server.clone().into_router()));
         let current = Arc::clone(&answering);
+        let broken = Arc::new(Mutex::new(None::<Broken>));
+        let breaking = Arc::clone(&broken);
         let router = Router::new().fallback(async move |request: Request<Body>| {
+            let broken = *breaking.lock().unwrap();
+            if let Some((path, status, body)) = broken
+                && request.uri().path() == path
+            {
+                return (status, body).into_response();
+            }
             let router = current.lock().unwrap().clone();
-            router.oneshot(request).await
+            router.oneshot(request).await.into_response()
         });
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { server, time, http: Client::builder().build().unwrap(), answering }
+        Self { server, time, http: Client::builder().build().unwrap(), answering, broken }
     }
 
     /// The same provider with another signing key, and nothing of the old one.
     pub(crate) fn rotate_key(&mut self) {
         self.server = dev_idp(self.server.issuer(), &self.time, SigningKey::generate().unwrap());
         *self.answering.lock().unwrap() = self.server.clone().into_router();
+    }
+
+    /// Whether one path is out of order from now on.
+    pub(crate) fn set_broken(&self, broken: Option<Broken>) {
+        *self.broken.lock().unwrap() = broken;
     }
 
     /// The provider as the application sees it.

@@ -96,8 +96,9 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
         let ended = VerifyError::Invalid("the login has ended; log in again".to_owned());
         let expected: Response = proxy.guard().refuse(ended, &Method::POST);
-        assert_eq!(answer.headers(), expected.headers());
-        let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        let challenge = &answer.headers()[header::WWW_AUTHENTICATE];
+        assert_eq!(challenge, &expected.headers()[header::WWW_AUTHENTICATE]);
+        let challenge = challenge.to_str().unwrap();
         let metadata = "http://127.0.0.1:2/.well-known/oauth-protected-resource/mcp";
         assert!(challenge.contains(&format!("resource_metadata=\"{metadata}\"")), "{challenge}");
     }

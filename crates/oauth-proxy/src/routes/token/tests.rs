@@ -1,6 +1,6 @@
 //! The table of access-token lifetimes (D7).
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use secrecy::SecretString;
 use serde_json::Map;
@@ -20,6 +20,7 @@ fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant
         issuer: "https://idp.example".to_owned(),
         subject: "alice".to_owned(),
         claims: Map::new(),
+        from_userinfo: BTreeSet::new(),
         client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
         redirect_host: None,
         scopes: ScopeSet::parse("openid"),

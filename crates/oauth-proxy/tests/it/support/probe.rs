@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Down,
     /// The write happens; the answer is lost.
     AnswerLost,
+    /// The write does not happen, and the caller does not know.
+    RequestLost,
     /// Nothing is removed, and the caller is told so; what is not a removal works.
     NotRemoved,
 }
@@ -232,6 +234,7 @@ impl Probe {
         match self.counted_fault().or_else(|| self.take_fault(collection, fits)) {
             Some(Fault::Down | Fault::NotRemoved) => Err(down()),
             Some(Fault::AnswerLost) => Ok(true),
+            Some(Fault::RequestLost) => Err(unknown()),
             None => Ok(false),
         }
     }
@@ -254,10 +257,11 @@ fn down() -> Error {
 }
 
 fn answered<T>(lost: bool, value: T) -> Result<T> {
-    if lost {
-        return Err(Error::new(ErrorKind::OutcomeUnknown, "the test lost the answer"));
-    }
-    Ok(value)
+    if lost { Err(unknown()) } else { Ok(value) }
+}
+
+fn unknown() -> Error {
+    Error::new(ErrorKind::OutcomeUnknown, "the test lost request or answer")
 }
 
 #[async_trait]

@@ -29,6 +29,7 @@ pub(crate) struct Plan {
     /// After a refresh; `None` is normal.
     pub(crate) refreshed_identity: Option<Identity>,
     pub(crate) exchange_fails: Option<fn() -> ProviderError>,
+    pub(crate) identify_fails: Option<fn() -> ProviderError>,
     pub(crate) refresh_fails: Option<fn() -> ProviderError>,
     pub(crate) revoke_fails: Option<fn() -> ProviderError>,
     pub(crate) expected_iss: Option<&'static str>,
@@ -40,6 +41,8 @@ pub(crate) struct FakeProvider {
     pub(crate) exchanges: AtomicUsize,
     pub(crate) refreshes: AtomicUsize,
     pub(crate) revoked: Mutex<Vec<String>>,
+    /// Who was known at each refresh.
+    pub(crate) known: Mutex<Vec<Identity>>,
     /// Refreshes wait for a permit: tests hold them back.
     pub(crate) refresh_gate: Semaphore,
     /// Revocations wait for a permit.
@@ -51,11 +54,7 @@ pub(crate) struct FakeProvider {
 }
 
 pub(crate) fn person(subject: &str, claims: &Value) -> Identity {
-    Identity {
-        issuer: "https://idp.example".to_owned(),
-        subject: subject.to_owned(),
-        claims: claims.as_object().unwrap().clone(),
-    }
+    Identity::new("https://idp.example", subject, claims.as_object().unwrap().clone())
 }
 
 impl Default for FakeProvider {
@@ -68,6 +67,7 @@ impl Default for FakeProvider {
             identity: Some(person("alice", &json!({"name": "Alice"}))),
             refreshed_identity: None,
             exchange_fails: None,
+            identify_fails: None,
             refresh_fails: None,
             revoke_fails: None,
             expected_iss: None,
@@ -77,6 +77,7 @@ impl Default for FakeProvider {
             exchanges: AtomicUsize::new(0),
             refreshes: AtomicUsize::new(0),
             revoked: Mutex::default(),
+            known: Mutex::default(),
             refresh_gate: Semaphore::new(Semaphore::MAX_PERMITS),
             revoke_gate: Semaphore::new(Semaphore::MAX_PERMITS),
             revocations: AtomicUsize::new(0),
@@ -149,7 +150,19 @@ impl Provider for FakeProvider {
         nonce: Option<&str>,
     ) -> Result<Option<Identity>, ProviderError> {
         let plan = self.plan.lock().unwrap();
+        if let Some(error) = plan.identify_fails {
+            return Err(error());
+        }
         Ok(if nonce.is_some() { plan.identity.clone() } else { plan.refreshed_identity.clone() })
+    }
+
+    async fn identify_again(
+        &self,
+        tokens: &ProviderTokens,
+        known: &Identity,
+    ) -> Result<Option<Identity>, ProviderError> {
+        self.known.lock().unwrap().push(known.clone());
+        self.identify(tokens, None).await
     }
 
     async fn refresh(&self, token: &SecretString) -> Result<ProviderTokens, ProviderError> {

@@ -39,7 +39,7 @@ pub(crate) fn router(
     metrics: PrometheusHandle,
     administration: Option<(Administration, AdminToken)>,
 ) -> Router {
-    let administration = administration.map(|(all, token)| sessions::router(all, token));
+    let administration = administration.map(|(all, token)| sessions::router(&all, token));
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))

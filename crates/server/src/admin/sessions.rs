@@ -22,7 +22,7 @@ use super::token::{self, AdminToken};
 /// Entries of a page if nobody asked for another number.
 const USUAL_PAGE: usize = 100;
 
-pub(super) fn router(administration: Administration, token: AdminToken) -> Router {
+pub(super) fn router(administration: &Administration, token: AdminToken) -> Router {
     let routes = Router::new()
         .route("/admin/sessions", get(list).delete(revoke))
         .route("/admin/sessions/{id}", delete(revoke_one))

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::join_all};
 use http::StatusCode;
-use oauth_proxy::{AccessPolicy, Lifetimes, ResourceServer, provider::ProviderError};
+use oauth_proxy::{
+    AccessPolicy, AccessTokenBasis, Lifetimes, ResourceServer, provider::ProviderError,
+};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -79,6 +81,11 @@ impl Session {
         let record: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
         record["record"]["provider"]["access_token"].as_str().unwrap().to_owned()
     }
+}
+
+/// Our access tokens go on when the provider's has ended.
+fn outliving(lifetimes: &mut Lifetimes) {
+    lifetimes.access_token_basis = AccessTokenBasis::Fixed;
 }
 
 fn unavailable() -> ProviderError {
@@ -206,7 +213,7 @@ async fn a_client_that_hangs_up_stops_nothing() {
 
 #[tokio::test]
 async fn shutdown_waits_for_it_and_begins_none() {
-    let session = Session::due().await;
+    let session = Session::due_with(outliving).await;
     session.hang();
     assert_eq!(session.call().await, StatusCode::OK);
     session.until_asked(1).await;
@@ -269,7 +276,7 @@ async fn the_providers_no_ends_the_grant_while_the_client_rotates() {
 
 #[tokio::test]
 async fn a_provider_that_is_down_is_asked_now_and_then_and_harms_nobody() {
-    let session = Session::due().await;
+    let session = Session::due_with(outliving).await;
     session.deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
     for round in 1..4 {
         for _ in 0..5 {

@@ -187,6 +187,8 @@ async fn holds(name: &str, set: fn(&mut Lifetimes), passed: Duration) -> bool {
             let tokens = deployment.login(&client).await;
             deployment.clock.advance(until_then);
             Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+            // What nobody waits for is over, too.
+            deployment.proxy.shutdown().await;
             let is_renewed = deployment.provider.refreshes() == 1;
             is_renewed == (name == "provider_refresh_margin")
         }

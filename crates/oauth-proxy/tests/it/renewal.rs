@@ -265,7 +265,7 @@ async fn an_identity_that_cannot_be_checked_now_is_no_verdict() {
         plan.refreshed_identity = Some(person("bob", &json!({})));
     });
     let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
-    assert_eq!((tokens.expires_in, deployment.provider.refreshes()), (3600, 1));
+    assert_eq!((tokens.expires_in, deployment.provider.refreshes()), (600, 1));
     let answer = deployment.call(&tokens.access).await;
     assert!(answer.body.starts_with("alice "), "{answer:?}");
     // At login nobody is let in without one, and it is not said that they may not.

@@ -114,6 +114,11 @@ impl ClientSettings {
         self
     }
 
+    /// Whether they give up what notices a thief: worth a line in the operator's log.
+    pub fn is_dangerous(&self) -> bool {
+        self.rotation == Rotation::Nobodys
+    }
+
     fn complaint(&self, lifetimes: &Lifetimes) -> Option<String> {
         match &self.whose {
             Whose::Client(id) if id.is_empty() => return Some("its id is empty".to_owned()),
@@ -164,6 +169,13 @@ fn host_complaint(host: &str) -> Option<&'static str> {
         .then_some("every program on a person's computer can listen on loopback")
 }
 
+/// Whose settings they are.
+impl fmt::Display for ClientSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.whose.fmt(f)
+    }
+}
+
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -205,7 +217,7 @@ impl ClientRules {
                 one.complaint(lifetimes)
             };
             if let Some(why) = complaint {
-                return Err((one.whose.to_string(), why));
+                return Err((one.to_string(), why));
             }
         }
         Ok(Self(settings))

@@ -48,6 +48,15 @@ pub(crate) fn standing(grant: &Grant, presented: Presented, now: u64) -> Standin
     }
 }
 
+/// Whether the use of a current token that does not rotate would change nothing: of many at once
+/// one writes, and the others need not race.
+pub(crate) fn is_noted(grant: &Grant, presented: Presented, now: u64) -> bool {
+    !presented.rules.rotates
+        && presented.generation == grant.generation
+        && grant.used_at == now
+        && grant.is_active()
+}
+
 /// The grant after a token (current or ahead) was used: active, whatever it was.
 pub(crate) fn advance(grant: &mut Grant, presented: Presented, now: u64) {
     let Presented { generation, rules } = presented;

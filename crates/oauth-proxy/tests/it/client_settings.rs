@@ -1,14 +1,15 @@
 //! What holds for some clients only (D5): no rotation, a longer grace window, an earlier end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
+use kv_storage::Sqlite;
 use oauth_proxy::{ClientSettings, Lifetimes};
 use serde_json::json;
 use url::form_urlencoded;
 
 use crate::support::{
-    Answer, Browser, CHALLENGE, Deployment, Tokens, VERIFIER, build_error, param,
+    Answer, Browser, CHALLENGE, Deployment, TestClock, Tokens, VERIFIER, build_error, param,
 };
 
 const SITE: &str = "https://app.example/callback";
@@ -189,6 +190,31 @@ async fn a_token_that_stays_works_until_the_end_and_dies_with_the_grant() {
     let answer = client.refresh(&deployment, &tokens.refresh).await;
     answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
     assert_eq!(deployment.call(&last.access).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_32_simultaneous_refreshes_without_rotation_nobody_writes_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Sqlite::open(folder.path().join("state.sqlite")).await.unwrap();
+    let deployment = Arc::new(Deployment::on(Arc::new(storage), TestClock::wall(), |builder| {
+        builder.client_settings(dangerous())
+    }));
+    let client = Arc::new(Program::public(&deployment).await);
+    let token = client.login(&deployment).await.refresh;
+    for _ in 0..5 {
+        deployment.clock.advance(Duration::from_secs(1));
+        deployment.storage.writes();
+        let attempts = (0..32).map(|_| {
+            let (deployment, client, token) =
+                (Arc::clone(&deployment), Arc::clone(&client), token.clone());
+            tokio::spawn(async move { client.refresh(&deployment, &token).await })
+        });
+        for attempt in attempts.collect::<Vec<_>>() {
+            assert_eq!(Tokens::of(&attempt.await.unwrap()).refresh, token);
+        }
+        let writes = deployment.storage.writes().len();
+        assert!((1..=32).contains(&writes), "{writes}");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     client_auth::Caller,
     error::{ErrorCode, OAuthError},
-    flow::refresh::{Presented, Standing, advance, standing},
+    flow::refresh::{Presented, Standing, advance, is_noted, standing},
     grants, measure,
     params::Params,
     record::grant::Grant,
@@ -161,6 +161,9 @@ impl Request<'_> {
         // Nothing rotates for an answer that could not be given.
         access_lifetime(&stored.record, now, lifetimes, provider)?;
         let mut grant = stored.record;
+        if is_noted(&grant, presented, now) {
+            return Ok(Step::Done(Box::new(grant), ProviderState::Reachable));
+        }
         advance(&mut grant, presented, now);
         let ttl = grant.ttl(now, lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {

@@ -266,6 +266,11 @@ fn introduce(config: &Config, proxy: &OidcProxy, sockets: &Sockets) {
     if config.identity.provider_token {
         tracing::warn!("the backend gets the provider's access tokens: it can act as the people");
     }
+    for settings in config.client_settings.iter().filter(|settings| settings.is_dangerous()) {
+        tracing::warn!(
+            "the refresh tokens of {settings} do not rotate: who steals one goes unnoticed"
+        );
+    }
     for who in &config.access.who {
         tracing::info!("may log in: {who}");
     }

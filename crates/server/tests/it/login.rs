@@ -229,7 +229,9 @@ fn the_right_people_get_in_and_their_sessions_survive_a_restart() {
     std::fs::write(
         &file,
         format!(
-            "allow_group = [\"admins\"]\nmcp_path = \"/team/mcp\"\nstorage = \"sqlite://{}/x\"\n",
+            "allow_group = [\"admins\"]\nmcp_path = \"/team/mcp\"\nstorage = \"sqlite://{}/x\"\n\
+             [[client_settings]]\nclient_id = \"x\"\ndanger_public_without_rotation = true\n\
+             refresh_absolute_lifetime = \"30d\"\n",
             directory.path().display()
         ),
     )
@@ -255,6 +257,7 @@ fn the_right_people_get_in_and_their_sessions_survive_a_restart() {
     }
     let (code, log) = serve.stop();
     assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("the refresh tokens of the client \"x\" do not rotate"), "{log}");
     assert!(!log.contains("the-secret") && !log.contains(&token), "{log}");
 
     arguments.push("--identity=none".to_owned());

@@ -301,7 +301,9 @@ fn replace(identity: &mut Identity, userinfo: Map<String, Value>) -> Result<(), 
     let before = mem::take(&mut identity.from_userinfo);
     let claims = &mut identity.claims;
     claims.retain(|name, _| !before.contains(name));
-    if userinfo.contains_key("email") {
+    // What the ID token said of an address holds for that very address.
+    let is_other = userinfo.get("email").is_some_and(|email| claims.get("email") != Some(email));
+    if is_other || PAIR.iter().all(|name| userinfo.contains_key(*name)) {
         claims.retain(|name, _| !PAIR.contains(&name.as_str()));
     }
     // Of which address it would speak, nobody knows.

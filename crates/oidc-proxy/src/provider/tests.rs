@@ -92,6 +92,14 @@ fn at_a_renewal_too_an_address_never_gets_the_verification_of_another() {
             json!({"email": "b@x", "email_verified": false}),
             json!({"email": "b@x", "email_verified": false}),
         ),
+        // Some endpoints name the address and keep silent about the rest.
+        (both("a@x", true), json!({}), json!({"email": "a@x"}), both("a@x", true)),
+        (
+            both("a@x", true),
+            json!({}),
+            json!({"email": "a@x", "email_verified": false}),
+            both("a@x", false),
+        ),
         (
             json!({"sub": "alice", "email": "a@x"}),
             json!({}),

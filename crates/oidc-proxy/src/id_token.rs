@@ -49,6 +49,13 @@ pub(crate) const ASYMMETRIC: [&str; 9] =
 /// The algorithm for which the client secret is the key.
 pub(crate) const SYMMETRIC: &str = "HS256";
 
+/// Issuers whose ID tokens never have a `nonce`, although they were sent one: one provider, by either
+/// of the names that it publishes.
+///
+/// What binds the token to this login is PKCE alone then, and that must be switched on for the
+/// application there, or its token endpoint refuses us.
+const WITHOUT_NONCE: [&str; 2] = ["https://www.linkedin.com/oauth", "https://www.linkedin.com"];
+
 /// The bytes of an HMAC-SHA-256.
 const HS256_LENGTH: usize = 32;
 
@@ -186,7 +193,9 @@ impl Rules {
         let verifier = self.verifier(metadata, &issuer, keys)?;
 
         let token: Token = token.expose_secret().parse().map_err(|_| Defect::Malformed)?;
-        let claims = match nonce {
+        let may_lack = WITHOUT_NONCE.contains(&issuer.as_str());
+        let lacks = !unverified.claims.contains_key("nonce");
+        let claims = match nonce.filter(|_| !(may_lack && lacks)) {
             Some(nonce) => token.claims(&verifier, &Nonce::new(nonce.to_owned())),
             None => token.claims(&verifier, |_: Option<&Nonce>| Ok(())),
         }?;

@@ -43,6 +43,7 @@ pub struct JwtVerifier {
     discovery: Discovery,
     issuer: Option<String>,
     audiences: Vec<String>,
+    clients: Vec<String>,
     leeway: Duration,
     access_token_type_required: bool,
     clock: Clock,
@@ -62,6 +63,7 @@ impl JwtVerifier {
                 discovery,
                 issuer: None,
                 audiences: Vec::new(),
+                clients: Vec::new(),
                 leeway: DEFAULT_LEEWAY,
                 access_token_type_required: false,
                 clock,
@@ -132,6 +134,7 @@ impl TokenVerifier for JwtVerifier {
                 [] => &[resource.to_owned()],
                 configured => configured,
             },
+            clients: &self.clients,
             now,
             leeway: self.leeway.as_secs(),
             is_access_token,
@@ -184,6 +187,16 @@ impl JwtVerifierBuilder {
     /// The default is the resource itself; with an audience set here, only those set are good.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.verifier.audiences.push(audience.into());
+        self
+    }
+
+    /// Accepts tokens without any `aud` that say that they are access tokens and were issued to this
+    /// client, for providers that write `client_id` in its place (Amazon Cognito).
+    ///
+    /// Such a token is as good at every other resource that goes by this client: register a client
+    /// for this resource alone. What names an audience must name the right one all the same.
+    pub fn client_instead_of_audience(mut self, client_id: impl Into<String>) -> Self {
+        self.verifier.clients.push(client_id.into());
         self
     }
 

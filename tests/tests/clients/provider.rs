@@ -14,8 +14,8 @@ use crate::script::Script;
 pub(crate) const CLIENT_ID: &str = "mcp-proxy";
 pub(crate) const CLIENT_SECRET: &str = "the secret of the one application";
 
-/// So near its end from the beginning that the proxy renews it whenever it may.
-const ACCESS_TOKEN: Duration = Duration::from_secs(50);
+/// Over before ours is refused, so that the proxy renews it when the client refreshes.
+const ACCESS_TOKEN: Duration = Duration::from_secs(5);
 
 /// A running provider. Gone when dropped.
 pub(crate) struct Provider {

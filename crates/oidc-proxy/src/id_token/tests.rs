@@ -126,6 +126,46 @@ fn a_right_token_says_who_it_is_and_what_is_known_of_the_person() {
 }
 
 #[test]
+fn linkedin_may_leave_out_the_nonce_and_nobody_else() {
+    let judge = |issuer: &str, nonce: &Value| {
+        // As LinkedIn publishes it, but for the algorithm of the test's key.
+        let metadata = metadata(&json!({
+            "issuer": issuer,
+            "authorization_endpoint": "https://www.linkedin.com/oauth/v2/authorization",
+            "token_endpoint": "https://www.linkedin.com/oauth/v2/accessToken",
+            "userinfo_endpoint": "https://api.linkedin.com/v2/userinfo",
+            "jwks_uri": "https://www.linkedin.com/oauth/openid/jwks",
+            "response_types_supported": ["code"], "subject_types_supported": ["pairwise"],
+            "scopes_supported": ["openid", "profile", "email"],
+        }));
+        let mut claims = claims();
+        for (name, value) in [
+            ("iss", json!(issuer)),
+            ("nonce", nonce.clone()),
+            ("email", json!("alice@example.com")),
+            ("email_verified", json!("true")),
+            ("locale", json!("en_US")),
+        ] {
+            claims[name] = value;
+        }
+        claims.as_object_mut().unwrap().retain(|name, value| name != "nonce" || *value != "absent");
+        rules(None).verify(&token(&claims), &metadata, Some(&key_set(&keys())), Some(NONCE))
+    };
+    for issuer in ["https://www.linkedin.com/oauth", "https://www.linkedin.com"] {
+        let identity = judge(issuer, &json!("absent")).unwrap();
+        assert_eq!(identity.claims["email_verified"], true);
+        assert!(judge(issuer, &json!(NONCE)).is_ok());
+        for wrong in [json!("of another login"), json!(""), json!(null), json!(7)] {
+            assert!(judge(issuer, &wrong).is_err(), "{issuer} {wrong}");
+        }
+    }
+    for issuer in ["https://idp.example", "https://www.linkedin.com.evil.example"] {
+        let verdict = judge(issuer, &json!("absent"));
+        assert!(matches!(verdict, Err(Defect::Nonce)), "{issuer}");
+    }
+}
+
+#[test]
 fn every_claim_is_required() {
     for name in ["iss", "sub", "aud", "exp", "iat"] {
         let mut claims = claims();

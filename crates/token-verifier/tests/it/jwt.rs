@@ -283,6 +283,24 @@ async fn issuer_and_audience_must_be_right() {
 }
 
 #[tokio::test]
+async fn a_client_stands_in_for_an_audience_only_if_it_is_wanted() {
+    let key = SigningKey::es256("a");
+    let provider = Provider::publishing(&[&key]).await;
+    let mut claims = provider.claims();
+    claims.as_object_mut().expect("an object").remove("aud");
+    claims["client_id"] = json!("our-client");
+    claims["token_use"] = json!("access");
+    let token = key.sign(&claims);
+    let strict = provider.builder().build();
+    reason(strict.verify(&token, RESOURCE).await);
+    let wanted = provider.builder().client_instead_of_audience("our-client").build();
+    let principal = wanted.verify(&token, RESOURCE).await.expect("a good token");
+    assert_eq!(principal.client_id(), Some("our-client"));
+    claims["client_id"] = json!("another-client");
+    reason(wanted.verify(&key.sign(&claims), RESOURCE).await);
+}
+
+#[tokio::test]
 async fn a_token_ends_by_the_given_clock() {
     let key = SigningKey::es256("a");
     let provider = Provider::publishing(&[&key]).await;

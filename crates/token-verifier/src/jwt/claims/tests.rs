@@ -23,6 +23,7 @@ fn check(changes: &Value) -> Result<(), Reason> {
         issuer: ISSUER,
         key_issuer: None,
         audiences: &[RESOURCE.to_owned()],
+        clients: &[],
         now: NOW,
         leeway: 60,
         is_access_token: false,
@@ -84,6 +85,7 @@ fn entras_placeholder_is_the_tenant_of_the_token() {
         issuer: template,
         key_issuer,
         audiences: &[],
+        clients: &[],
         now: NOW,
         leeway: 60,
         is_access_token: true,
@@ -114,6 +116,7 @@ fn a_key_is_for_its_issuer_only() {
         issuer: ISSUER,
         key_issuer: Some("https://other.example"),
         audiences: &[RESOURCE.to_owned()],
+        clients: &[],
         now: NOW,
         leeway: 60,
         is_access_token: true,
@@ -171,4 +174,53 @@ fn a_subject_is_required() {
     for sub in [json!(null), json!(""), json!(7)] {
         assert!(principal(claims(&json!({"sub": sub}))).is_err(), "{sub}");
     }
+}
+
+#[test]
+fn a_client_stands_in_for_the_audience_of_access_tokens_that_have_none() {
+    /// As the guide of Amazon Cognito prints the claims of an access token.
+    fn cognito(changes: &Value) -> Claims {
+        let mut published = json!({
+            "sub": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "cognito:groups": ["admin"],
+            "token_use": "access", "scope": "openid email", "auth_time": NOW,
+            "iss": ISSUER, "aud": null, "exp": NOW + 3600, "iat": NOW, "version": 2,
+            "jti": "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee", "client_id": "our-client",
+            "username": "janedoe",
+        });
+        let changes = changes.as_object().expect("an object").clone();
+        published.as_object_mut().expect("an object").extend(changes);
+        claims(&published)
+    }
+    let check = |clients: &[&str], is_access_token: bool, changes: &Value| {
+        let clients: Vec<String> = clients.iter().map(|&id| id.to_owned()).collect();
+        let checks = Checks {
+            issuer: ISSUER,
+            key_issuer: None,
+            audiences: &[RESOURCE.to_owned()],
+            clients: &clients,
+            now: NOW,
+            leeway: 60,
+            is_access_token,
+        };
+        checks.check(&cognito(changes))
+    };
+    let ours = ["our-client"];
+    assert_eq!(check(&ours, false, &json!({})), Ok(()));
+    assert_eq!(check(&ours, true, &json!({"token_use": null})), Ok(()), "typed by its header");
+    assert_eq!(check(&[], false, &json!({})), Err("the token has no audience"), "only if wanted");
+    for changes in [
+        json!({"client_id": "another-client"}),
+        json!({"client_id": null}),
+        json!({"client_id": ["our-client"]}),
+        json!({"client_id": null, "azp": "our-client"}),
+        json!({"token_use": null}),
+        json!({"aud": []}),
+        json!({"aud": 7}),
+    ] {
+        assert_eq!(check(&ours, false, &changes), Err("the token has no audience"), "{changes}");
+    }
+    let elsewhere = json!({"aud": "https://other.example"});
+    assert_eq!(check(&ours, false, &elsewhere), Err("the token is for another resource"));
+    let id_token = json!({"aud": "our-client", "client_id": null, "token_use": "id"});
+    assert_eq!(check(&ours, false, &id_token), Err("the token is not an access token"));
 }

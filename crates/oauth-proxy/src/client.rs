@@ -1,8 +1,6 @@
 //! Clients that registered themselves (RFC 7591): the stored record and the rules of acceptance,
 //! most of which hold for clients with a metadata document, too.
 
-use std::time::Duration;
-
 use jwt_issuer::{random_token, sha256_base64url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -40,10 +38,6 @@ pub(crate) const MAX_CONTACTS: usize = 10;
 /// Registrations per day and process that may wait for their first use as long as the operator
 /// configured. See [`UnusedQuota`](crate::routes::register::UnusedQuota).
 pub(crate) const UNUSED_PER_DAY: u32 = 1000;
-
-/// How long a registration beyond [`UNUSED_PER_DAY`] waits for its first use: longer than consent,
-/// login and redemption take together, so that whoever is signing in right now can finish.
-pub(crate) const PRESSED_LIFETIME: Duration = Duration::from_hours(1);
 
 /// Registrations per hour and process, the most that are taken at all: with
 /// [`MAX_REGISTRATION_BYTES`] it bounds what strangers can make the store hold.

@@ -100,6 +100,10 @@ pub struct Lifetimes {
     pub clock_skew: Duration,
     /// A client that never got a grant is forgotten after this. Default 30 d.
     pub unused_client: Duration,
+    /// The same beyond the first thousand registrations of a day and process: longer than consent,
+    /// login and redemption take together, so that whoever is signing in right now can finish.
+    /// Default 1 h; no longer than `unused_client`.
+    pub pressed_client: Duration,
     /// A client is remembered this long after the longest life of its last grant. Default 90 d.
     pub used_client: Duration,
     /// How long a client's metadata document serves on that cannot be fetched again, counted from
@@ -137,6 +141,7 @@ impl Default for Lifetimes {
             outbox_check: MINUTE,
             clock_skew: Duration::from_secs(5),
             unused_client: 30 * DAY,
+            pressed_client: HOUR,
             used_client: 90 * DAY,
             client_document_stale: DAY,
         }
@@ -193,6 +198,7 @@ impl Lifetimes {
             ("outbox", self.outbox),
             ("outbox_check", self.outbox_check),
             ("unused_client", self.unused_client),
+            ("pressed_client", self.pressed_client),
             ("used_client", self.used_client),
         ];
         for (name, lifetime) in positive {

@@ -16,10 +16,8 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
-    client::{
-        MAX_REGISTRATION_BYTES, PRESSED_LIFETIME, REGISTRATIONS_PER_HOUR, UNUSED_PER_DAY, accept,
-    },
-    config::Config,
+    client::{MAX_REGISTRATION_BYTES, REGISTRATIONS_PER_HOUR, UNUSED_PER_DAY, accept},
+    config::{Config, Lifetimes},
     error::{ErrorCode, OAuthError},
     params::read_body,
     redirect_uri::display_host,
@@ -47,7 +45,7 @@ pub(crate) async fn post(
     let now = app.clock.now();
     let accepted = accept(&body, redirect_policy, supported_scopes, now)?;
     let record = &accepted.record;
-    let lifetime = app.registrations.lifetime(now, lifetimes.unused_client)?;
+    let lifetime = app.registrations.lifetime(now, lifetimes)?;
     app.store.put(&record.client_id, record, lifetime).await?;
     app.audit(
         &AuditEvent::new(AuditAction::ClientRegistered)
@@ -90,7 +88,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), OAuthError> {
 /// Bounds what strangers can leave in the store.
 ///
 /// The first [`UNUSED_PER_DAY`] registrations of a day wait for their first use as long as the
-/// operator configured; those beyond wait [`PRESSED_LIFETIME`], which is enough for somebody who
+/// operator configured; those beyond wait as `pressed_client` says, which is enough for somebody who
 /// signs in now. A flood therefore shortens the life of what the flood brought, and nothing else:
 /// a client that was used once is out of reach. Beyond [`REGISTRATIONS_PER_HOUR`] new clients must
 /// wait; those that are registered go on signing in. Counted per deployment and process, without a
@@ -114,7 +112,7 @@ impl UnusedQuota {
     /// # Errors
     ///
     /// `temporarily_unavailable` for the rest of an hour that saw too many.
-    fn lifetime(&self, now: u64, configured: Duration) -> Result<Duration, OAuthError> {
+    fn lifetime(&self, now: u64, lifetimes: &Lifetimes) -> Result<Duration, OAuthError> {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (day, hour) = (now / DAY_SECONDS, now / HOUR_SECONDS);
         if count.day != day {
@@ -134,8 +132,8 @@ impl UnusedQuota {
         count.this_hour += 1;
         count.today = count.today.saturating_add(1);
         Ok(match count.today {
-            0..=UNUSED_PER_DAY => configured,
-            _ => configured.min(PRESSED_LIFETIME),
+            0..=UNUSED_PER_DAY => lifetimes.unused_client,
+            _ => lifetimes.unused_client.min(lifetimes.pressed_client),
         })
     }
 }

@@ -30,10 +30,13 @@ const SHORT: Duration = Duration::from_mins(10);
 /// How long a pending grant outlives its code.
 const PENDING_MARGIN: Duration = Duration::from_mins(1);
 
+/// So many registrations of a day wait as long as others that nobody used.
+const UNUSED_PER_DAY: usize = 1000;
+
 /// A lifetime by its name, and how it is set.
 type Row = (&'static str, fn(&mut Lifetimes));
 
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 24] = [
     ("consent", |all| all.consent = TWO),
     ("transaction", |all| all.transaction = TWO),
     ("code", |all| all.code = TWO),
@@ -59,6 +62,7 @@ const ROWS: [Row; 23] = [
     ("outbox_check", |all| all.outbox_check = TWO),
     ("clock_skew", |all| all.clock_skew = TWO),
     ("unused_client", |all| all.unused_client = TWO),
+    ("pressed_client", |all| all.pressed_client = TWO),
     ("used_client", |all| {
         all.refresh_absolute = ONE;
         all.used_client = ONE;
@@ -232,9 +236,15 @@ async fn holds(name: &str, set: fn(&mut Lifetimes), passed: Duration) -> bool {
             // It may have begun before, by the clock of another replica.
             param(&browser.login(&deployment, &client).await, "error").is_some()
         }
-        "unused_client" | "used_client" => {
+        "unused_client" | "pressed_client" | "used_client" => {
+            let mut client = client;
             if name == "used_client" {
                 deployment.login(&client).await;
+            }
+            if name == "pressed_client" {
+                for _ in 0..UNUSED_PER_DAY {
+                    client = deployment.register().await;
+                }
             }
             clock.advance(passed);
             deployment.get(&authorize_path(&client, &[])).await.status == StatusCode::OK

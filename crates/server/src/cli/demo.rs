@@ -86,6 +86,8 @@ pub(crate) struct LifetimeOptions {
     #[arg(long, hide = true, value_parser = duration::parse)]
     unused_client_lifetime: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
+    pressed_client_lifetime: Option<Duration>,
+    #[arg(long, hide = true, value_parser = duration::parse)]
     used_client_lifetime: Option<Duration>,
     #[arg(long, hide = true, value_parser = duration::parse)]
     idp_code_lifetime: Option<Duration>,
@@ -124,6 +126,7 @@ impl LifetimeOptions {
             (self.outbox_check, &mut lifetimes.outbox_check),
             (self.clock_skew, &mut lifetimes.clock_skew),
             (self.unused_client_lifetime, &mut lifetimes.unused_client),
+            (self.pressed_client_lifetime, &mut lifetimes.pressed_client),
             (self.used_client_lifetime, &mut lifetimes.used_client),
         ] {
             *setting = given.unwrap_or(*setting);

@@ -263,6 +263,8 @@ settings! {
         "by how much the clocks of replicas may differ";
     UNUSED_CLIENT_LIFETIME = "unused-client-lifetime", Lifetimes, Text, "TIME", Is("30d"),
         "when a client is forgotten that nobody logged in with";
+    PRESSED_CLIENT_LIFETIME = "pressed-client-lifetime", Lifetimes, Text, "TIME", Is("1h"),
+        "the same beyond the first 1000 of a day";
     USED_CLIENT_LIFETIME = "used-client-lifetime", Lifetimes, Text, "TIME", Is("90d"),
         "when any other client is forgotten";
     CLIENT_METADATA_STALE = "client-metadata-stale", Lifetimes, Text, "TIME", Is("24h"),

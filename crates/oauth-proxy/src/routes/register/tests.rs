@@ -2,30 +2,31 @@ use http::HeaderValue;
 
 use super::*;
 
-const MONTH: Duration = Duration::from_hours(30 * 24);
 const NOON: u64 = 20_000 * DAY_SECONDS + DAY_SECONDS / 2;
 
 #[test]
 fn a_flood_shortens_lives() {
     let quota = UnusedQuota::default();
+    let lifetimes = Lifetimes::default();
     for _ in 0..UNUSED_PER_DAY {
-        assert_eq!(quota.lifetime(NOON, MONTH).unwrap(), MONTH);
+        assert_eq!(quota.lifetime(NOON, &lifetimes).unwrap(), lifetimes.unused_client);
     }
-    assert_eq!(quota.lifetime(NOON, MONTH).unwrap(), PRESSED_LIFETIME);
-    let short = Duration::from_secs(2);
-    assert_eq!(quota.lifetime(NOON, short).unwrap(), short);
-    assert_eq!(quota.lifetime(NOON + DAY_SECONDS, MONTH).unwrap(), MONTH);
+    assert_eq!(quota.lifetime(NOON, &lifetimes).unwrap(), lifetimes.pressed_client);
+    let short = Lifetimes { unused_client: Duration::from_secs(2), ..Lifetimes::default() };
+    assert_eq!(quota.lifetime(NOON, &short).unwrap(), short.unused_client);
+    let tomorrow = quota.lifetime(NOON + DAY_SECONDS, &lifetimes).unwrap();
+    assert_eq!(tomorrow, lifetimes.unused_client);
 }
 
 #[test]
 fn a_greater_flood_waits_for_the_next_hour() {
-    let quota = UnusedQuota::default();
+    let (quota, lifetimes) = (UnusedQuota::default(), Lifetimes::default());
     for _ in 0..REGISTRATIONS_PER_HOUR {
-        quota.lifetime(NOON + 60, MONTH).unwrap();
+        quota.lifetime(NOON + 60, &lifetimes).unwrap();
     }
-    let error = quota.lifetime(NOON + 60, MONTH).unwrap_err();
+    let error = quota.lifetime(NOON + 60, &lifetimes).unwrap_err();
     assert_eq!(error.code(), ErrorCode::TemporarilyUnavailable);
-    quota.lifetime(NOON + HOUR_SECONDS, MONTH).unwrap();
+    quota.lifetime(NOON + HOUR_SECONDS, &lifetimes).unwrap();
 }
 
 #[test]

@@ -8,11 +8,11 @@ use super::{
     super::setting::{
         ACCESS_TOKEN_BASIS, ACCESS_TOKEN_FLOOR, ACCESS_TOKEN_LIFETIME, CLIENT_METADATA_STALE,
         CLOCK_SKEW, CODE_LIFETIME, CODE_MEMORY, CONSENT_LIFETIME, OUTAGE_ACCESS_TOKEN_LIFETIME,
-        OUTBOX_CHECK, OUTBOX_LIFETIME, PROVIDER_CALL, PROVIDER_OUTAGE_TOLERANCE,
-        PROVIDER_REFRESH_MARGIN, PROVIDER_TOKEN_FALLBACK, PROVIDER_TOKEN_LONGEST,
-        REFRESH_ABSOLUTE_LIFETIME, REFRESH_GRACE, REFRESH_IDLE_LIFETIME, REVOCATION_DELAY,
-        SESSION_WITHOUT_REFRESH_LIFETIME, STREAM_CHECK, Setting, TRANSACTION_LIFETIME,
-        UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
+        OUTBOX_CHECK, OUTBOX_LIFETIME, PRESSED_CLIENT_LIFETIME, PROVIDER_CALL,
+        PROVIDER_OUTAGE_TOLERANCE, PROVIDER_REFRESH_MARGIN, PROVIDER_TOKEN_FALLBACK,
+        PROVIDER_TOKEN_LONGEST, REFRESH_ABSOLUTE_LIFETIME, REFRESH_GRACE, REFRESH_IDLE_LIFETIME,
+        REVOCATION_DELAY, SESSION_WITHOUT_REFRESH_LIFETIME, STREAM_CHECK, Setting,
+        TRANSACTION_LIFETIME, UNUSED_CLIENT_LIFETIME, USED_CLIENT_LIFETIME,
     },
     GOOD_CONFIG_URL, build,
     reader::Reader,
@@ -23,7 +23,7 @@ use crate::cli::duration;
 /// Where the lifetime goes that a setting gives.
 type Place = fn(&mut Lifetimes) -> &mut Duration;
 
-pub(in super::super) const LIFETIMES: [(Setting, Place); 24] = [
+pub(in super::super) const LIFETIMES: [(Setting, Place); 25] = [
     (CONSENT_LIFETIME, |all| &mut all.consent),
     (TRANSACTION_LIFETIME, |all| &mut all.transaction),
     (CODE_LIFETIME, |all| &mut all.code),
@@ -46,6 +46,7 @@ pub(in super::super) const LIFETIMES: [(Setting, Place); 24] = [
     (OUTBOX_CHECK, |all| &mut all.outbox_check),
     (CLOCK_SKEW, |all| &mut all.clock_skew),
     (UNUSED_CLIENT_LIFETIME, |all| &mut all.unused_client),
+    (PRESSED_CLIENT_LIFETIME, |all| &mut all.pressed_client),
     (USED_CLIENT_LIFETIME, |all| &mut all.used_client),
     (CLIENT_METADATA_STALE, |all| &mut all.client_document_stale),
 ];

@@ -6,6 +6,7 @@
 //! kept in memory. Nothing of it is stored until a person has approved a login; from then on the
 //! grant has a copy of what is needed, so that no later request depends on the document's host.
 
+mod assertion;
 mod budget;
 mod cache;
 mod client_url;
@@ -13,11 +14,13 @@ mod document;
 mod fetch;
 mod freshness;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use token_verifier::{PublicKeys, SignatureError};
 use url::{Host, Url};
 
 use self::{
+    assertion::Assertion,
     cache::Cache,
     fetch::{Fetcher, Trouble},
 };
@@ -31,6 +34,7 @@ use crate::{
 };
 
 pub(crate) use self::{
+    assertion::{ASSERTION_ALGORITHMS, PRIVATE_KEY_JWT, client_id as assertion_client_id},
     cache::Source,
     client_url::{ClientUrl, Named, is_url},
 };
@@ -143,12 +147,35 @@ pub(crate) enum NoClient {
 #[derive(Debug)]
 pub(crate) struct Documents {
     fetcher: Fetcher,
-    clients: Cache<Client>,
+    clients: Cache<Described>,
+    keys: Cache<PublicKeys>,
 }
+
+/// What a document says.
+#[derive(Debug)]
+struct Described {
+    client: Arc<Client>,
+    keys: Keys,
+}
+
+/// With what a client's assertions are verified.
+#[derive(Debug)]
+enum Keys {
+    /// It has no keys: it is a public client.
+    None,
+    /// They stand in the document.
+    Inline(Arc<PublicKeys>),
+    /// They stand at a URL of their own.
+    At(ClientUrl),
+}
+
+/// A key set that lacks the key of an assertion is fetched again if it is this old: a client that
+/// changed its keys is not kept waiting, and nobody makes us ask without a pause.
+const KEYS_REST: Duration = Duration::from_mins(1);
 
 impl Documents {
     pub(crate) fn new() -> Self {
-        Self { fetcher: Fetcher::new(), clients: Cache::new() }
+        Self { fetcher: Fetcher::new(), clients: Cache::new(), keys: Cache::new() }
     }
 
     /// The client that the document at this URL describes.
@@ -163,18 +190,28 @@ impl Documents {
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Arc<Client>, NoClient> {
+        Ok(Arc::clone(&self.described(url, config, clock).await?.client))
+    }
+
+    async fn described(
+        &self,
+        url: &ClientUrl,
+        config: &Config,
+        clock: &UnixClock,
+    ) -> Result<Arc<Described>, NoClient> {
+        let (policy, documents) = (&config.redirect_policy, &config.client_documents);
         let fetch = || async {
             let answer = self.fetcher.fetch(url, context::peer(), clock.now()).await?;
-            let client = document::client(&answer.body, url, &config.redirect_policy)
-                .map_err(Trouble::Withdrawn)?;
+            let described =
+                document::read(&answer.body, url, policy, documents).map_err(Trouble::Withdrawn)?;
             self.fetcher.succeeded(url);
             tracing::info!(
                 client = url.as_str(),
-                name = ?client.snapshot.name,
+                name = ?described.client.snapshot.name,
                 fresh_for = answer.fresh_for,
                 "what the client's document says"
             );
-            Ok((client, answer.fresh_for))
+            Ok((described, answer.fresh_for))
         };
         let stale_for = config.lifetimes.client_document_stale.as_secs();
         let (outcome, source) = self.clients.get(url.as_str(), stale_for, clock, fetch).await;
@@ -182,10 +219,69 @@ impl Documents {
         outcome.map_err(|trouble| no_client(url, &trouble))
     }
 
+    /// Whether the client at `url` signed this assertion, and says in it what it must (RFC 7523
+    /// §3). Good for once: the caller has to remember what is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`NoClient::Refused`] if it did not, [`NoClient::Unavailable`] if that cannot be told now.
+    pub(crate) async fn verify(
+        &self,
+        assertion: &str,
+        url: &ClientUrl,
+        config: &Config,
+        clock: &UnixClock,
+    ) -> Result<Assertion, NoClient> {
+        let described = self.described(url, config, clock).await?;
+        let claims = match &described.keys {
+            Keys::None => return Err(refused("the client's metadata document has no keys")),
+            Keys::Inline(keys) => keys.open(assertion),
+            Keys::At(place) => {
+                let keys = self.fetched_keys(place, config, clock).await?;
+                match keys.open(assertion) {
+                    Err(SignatureError::UnknownKey)
+                        if self.keys.expire(place.as_str(), KEYS_REST, clock.now()).await =>
+                    {
+                        self.fetched_keys(place, config, clock).await?.open(assertion)
+                    }
+                    opened => opened,
+                }
+            }
+        };
+        let claims = claims.map_err(|error| refused(&error.to_string()))?;
+        assertion::check(&claims, url.as_str(), &config.issuer, clock.now()).map_err(refused)
+    }
+
+    async fn fetched_keys(
+        &self,
+        place: &ClientUrl,
+        config: &Config,
+        clock: &UnixClock,
+    ) -> Result<Arc<PublicKeys>, NoClient> {
+        let fetch = || async {
+            let answer = self.fetcher.fetch(place, context::peer(), clock.now()).await?;
+            let set = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let keys = PublicKeys::from_key_set(&set);
+            let why =
+                || Trouble::Withdrawn("there is no key set at the client's `jwks_uri`".into());
+            let keys = keys.ok_or_else(why)?;
+            self.fetcher.succeeded(place);
+            Ok((keys, answer.fresh_for))
+        };
+        let stale_for = config.lifetimes.client_document_stale.as_secs();
+        let (outcome, source) = self.keys.get(place.as_str(), stale_for, clock, fetch).await;
+        measure::client_document(source);
+        outcome.map_err(|trouble| no_client(place, &trouble))
+    }
+
     /// The client as this process knows it, fresh or not, without a fetch.
     pub(crate) async fn known(&self, url: &ClientUrl) -> Option<Arc<Client>> {
-        self.clients.known(url.as_str()).await
+        Some(Arc::clone(&self.clients.known(url.as_str()).await?.client))
     }
+}
+
+fn refused(why: &str) -> NoClient {
+    NoClient::Refused(why.to_owned())
 }
 
 fn no_client(url: &ClientUrl, trouble: &Trouble) -> NoClient {

@@ -67,6 +67,15 @@ pub(crate) enum AuthMethod {
 impl AuthMethod {
     /// All methods, the preferred one first: clients take the first that they know.
     pub(crate) const ALL: [Self; 3] = [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// Its name on the wire.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
 }
 
 /// A registered client, stored under its id.
@@ -140,6 +149,7 @@ impl ClientRecord {
             id: self.client_id.clone(),
             name: self.client_name.clone(),
             refreshes: may_refresh(&self.grant_types),
+            signs: false,
         };
         Client { snapshot, redirect_uris: self.redirect_uris.clone() }
     }

@@ -1,6 +1,6 @@
 //! Which client is calling (OAuth 2.1 §2.4): `none`, `client_secret_basic`, `client_secret_post`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, header};
@@ -10,10 +10,11 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     app::App,
-    cimd::{Named, NoClient},
+    cimd::{ClientUrl, Named, NoClient, assertion_client_id},
     client::{Client, ClientRecord},
     error::{ErrorCode, OAuthError},
     params::Params,
+    record::{mark::Once, transaction::ClientSnapshot},
     store::{StoreError, Stored},
 };
 
@@ -24,7 +25,12 @@ pub(crate) struct Presented {
     /// header, TypeScript does not.
     secrets: Vec<String>,
     basic: bool,
+    /// A signed one (RFC 7523 §2.2).
+    assertion: Option<String>,
 }
+
+/// The one kind of client assertion that there is (RFC 7523 §2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// Longer than any id that we give; a longer one is unknown, and no key for the store.
 const MAX_CLIENT_ID_BYTES: usize = 256;
@@ -57,25 +63,59 @@ pub(crate) async fn registered(
 pub(crate) enum Caller {
     /// A registered client, which has proven who it is.
     Registered(Box<Stored<ClientRecord>>),
-    /// A client with a metadata document, by its id: a public one, like everybody without a secret.
-    /// The document is not asked for, since its host may be down (D7); codes and grants say whose
-    /// they are.
-    Described(String),
+    /// A client with a metadata document. The document is not asked for, since its host may be down
+    /// (D7): codes and grants say whose they are, and what [`Caller::prove`] must show.
+    Described {
+        url: ClientUrl,
+        /// What it signed, if it did.
+        assertion: Option<String>,
+    },
 }
 
 impl Caller {
     pub(crate) fn id(&self) -> &str {
         match self {
             Self::Registered(stored) => &stored.record.client_id,
-            Self::Described(id) => id,
+            Self::Described { url, .. } => url.as_str(),
         }
     }
 
-    /// Whether it has proven who it is.
-    pub(crate) fn is_confidential(&self) -> bool {
+    /// Whether it proves who it is when it uses a grant of `client`.
+    pub(crate) fn is_confidential(&self, client: &ClientSnapshot) -> bool {
         match self {
             Self::Registered(stored) => stored.record.is_confidential(),
-            Self::Described(_) => false,
+            Self::Described { .. } => client.signs,
+        }
+    }
+
+    /// Has a client with keys prove that it is the one of this grant, before anything becomes of
+    /// the grant.
+    ///
+    /// # Errors
+    ///
+    /// 401 `invalid_client` without a good assertion that was not used before; 503 if its keys, or
+    /// whether it was used, cannot be found out (D7).
+    pub(crate) async fn prove(&self, app: &App, client: &ClientSnapshot) -> Result<(), OAuthError> {
+        let Self::Described { url, assertion } = self else { return Ok(()) };
+        if !client.signs {
+            return Ok(());
+        }
+        let refuse = |why: String| OAuthError::new(ErrorCode::InvalidClient, why);
+        let Some(assertion) = assertion else {
+            return Err(refuse("this client must authenticate with `private_key_jwt`".to_owned()));
+        };
+        let good = app.documents.verify(assertion, url, &app.config, &app.clock).await;
+        let good = good.map_err(|none| match none {
+            NoClient::Unavailable(error) => error,
+            NoClient::Refused(why) => refuse(why),
+            NoClient::Unknown => refuse("this client is not known here".to_owned()),
+        })?;
+        let key = format!("client-assertion\0{}\0{}", url.as_str(), good.jti);
+        let ttl = Duration::from_secs(good.remember_for);
+        if app.store.put_if_absent(&sha256_base64url(key.as_bytes()), &Once, ttl).await? {
+            Ok(())
+        } else {
+            Err(refuse("the client assertion was used before; its `jti` is good once".to_owned()))
         }
     }
 }
@@ -97,7 +137,9 @@ pub(crate) async fn authenticate(
     };
     match app.config.client_documents.read(&presented.client_id) {
         Named::Registration => {}
-        Named::Document(_) => return Ok(Caller::Described(presented.client_id)),
+        Named::Document(url) => {
+            return Ok(Caller::Described { url, assertion: presented.assertion });
+        }
         Named::Nothing(why) => return Err(refuse(why)),
     }
     let Some(stored) = registered(app, &presented.client_id).await? else {
@@ -122,7 +164,10 @@ impl Presented {
 
 /// Who the request says is calling.
 pub(crate) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presented, OAuthError> {
-    let id = params.one("client_id")?;
+    let assertion = assertion(params)?;
+    let named = assertion.and_then(assertion_client_id);
+    let id = params.one("client_id")?.or(named.as_deref());
+    let assertion = assertion.map(str::to_owned);
     let secret = params.one("client_secret")?;
     let Some((basic_id, basic_secret)) = basic(headers)? else {
         let Some(id) = id else {
@@ -132,7 +177,7 @@ pub(crate) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presente
             ));
         };
         let secrets = secret.map(str::to_owned).into_iter().collect();
-        return Ok(Presented { client_id: id.to_owned(), secrets, basic: false });
+        return Ok(Presented { client_id: id.to_owned(), secrets, basic: false, assertion });
     };
     if secret.is_some() {
         return Err(OAuthError::new(
@@ -148,7 +193,19 @@ pub(crate) fn presented(headers: &HeaderMap, params: &Params) -> Result<Presente
         ));
     }
     let decoded = form_decoded(&basic_secret);
-    Ok(Presented { client_id, secrets: vec![basic_secret, decoded], basic: true })
+    Ok(Presented { client_id, secrets: vec![basic_secret, decoded], basic: true, assertion })
+}
+
+/// The client assertion, if there is one.
+fn assertion(params: &Params) -> Result<Option<&str>, OAuthError> {
+    let Some(assertion) = params.one("client_assertion")? else { return Ok(None) };
+    if params.one("client_assertion_type")? != Some(ASSERTION_TYPE) {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "`client_assertion_type` must be that of a JWT (RFC 7523 section 2.2)",
+        ));
+    }
+    Ok(Some(assertion))
 }
 
 /// Id and secret of an `Authorization: Basic` header, not form-decoded yet.

@@ -1,7 +1,6 @@
 //! JWTs, checked against the key set that a provider publishes.
 
 mod claims;
-mod key;
 
 use std::{
     error::Error,
@@ -14,11 +13,8 @@ use async_trait::async_trait;
 use jsonwebtoken::Header;
 use oidc_discovery::{Discovery, KeySet};
 
-use self::{
-    claims::{Checks, Claims},
-    key::VerificationKey,
-};
-use crate::{Principal, TokenVerifier, VerifyError};
+use self::claims::{Checks, Claims};
+use crate::{Principal, TokenVerifier, VerifyError, key::VerificationKey};
 
 /// Tells the time; given in, so that tests can.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;

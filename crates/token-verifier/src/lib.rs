@@ -6,7 +6,11 @@ mod fixed;
 mod guard;
 #[cfg(feature = "jwks")]
 mod jwt;
+#[cfg(feature = "keys")]
+mod key;
 mod principal;
+#[cfg(feature = "keys")]
+mod public_keys;
 mod verifier;
 
 #[cfg(feature = "axum")]
@@ -16,4 +20,6 @@ pub use guard::{Guard, GuardFuture, GuardService};
 #[cfg(feature = "jwks")]
 pub use jwt::{Clock, JwtVerifier, JwtVerifierBuilder};
 pub use principal::{Principal, PrincipalBuilder};
+#[cfg(feature = "keys")]
+pub use public_keys::{PublicKeys, SignatureError};
 pub use verifier::{TokenVerifier, VerifyError};

@@ -29,12 +29,14 @@ pub(super) struct Cache<T> {
 struct Copy<T> {
     value: Arc<T>,
     /// Unix seconds.
+    fetched_at: u64,
+    /// Unix seconds.
     fresh_until: u64,
 }
 
 impl<T> Clone for Copy<T> {
     fn clone(&self) -> Self {
-        Self { value: Arc::clone(&self.value), fresh_until: self.fresh_until }
+        Self { value: Arc::clone(&self.value), ..*self }
     }
 }
 
@@ -103,6 +105,19 @@ impl<T: Send + Sync + 'static> Cache<T> {
         Some(self.copies.get(key).await?.value)
     }
 
+    /// Has what stands at `key` fetched again at the next [`get`](Self::get), if the copy is as old
+    /// as that; whether it is.
+    pub(super) async fn expire(&self, key: &str, age: Duration, now: u64) -> bool {
+        let Some(mut copy) = self.copies.get(key).await else { return false };
+        if now < copy.fetched_at.saturating_add(age.as_secs()) {
+            return false;
+        }
+        copy.fresh_until = copy.fresh_until.min(now);
+        self.copies.insert(key.to_owned(), copy).await;
+        self.outcomes.invalidate(key).await;
+        true
+    }
+
     /// What stands at `key`: the copy as long as it is fresh, else what `fetch` brings, with how
     /// many seconds that is fresh. While it brings nothing, the copy serves on for `stale_for`
     /// seconds more, unless its host says that it is no longer good.
@@ -156,7 +171,8 @@ impl<T: Send + Sync + 'static> Cache<T> {
     async fn store(&self, key: &str, fetched: Result<(T, u64), Trouble>, now: u64) -> Outcome<T> {
         match fetched {
             Ok((value, fresh_for)) => {
-                let copy = Copy { value: Arc::new(value), fresh_until: now + fresh_for };
+                let value = Arc::new(value);
+                let copy = Copy { value, fetched_at: now, fresh_until: now + fresh_for };
                 self.copies.insert(key.to_owned(), copy.clone()).await;
                 Outcome::Fetched(copy)
             }

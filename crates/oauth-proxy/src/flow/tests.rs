@@ -33,7 +33,12 @@ fn grant() -> Grant {
         subject: "alice".to_owned(),
         claims: Map::new(),
         from_userinfo: BTreeSet::new(),
-        client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        client: ClientSnapshot {
+            id: "client".to_owned(),
+            name: None,
+            refreshes: true,
+            signs: false,
+        },
         redirect_host: None,
         scopes: ScopeSet::parse("openid"),
         resource: "https://mcp.example/mcp".to_owned(),

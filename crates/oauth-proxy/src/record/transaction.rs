@@ -31,6 +31,9 @@ pub(crate) struct ClientSnapshot {
     pub(crate) name: Option<String>,
     /// Whether the client may refresh.
     pub(crate) refreshes: bool,
+    /// Whether it proves who it is with an assertion that it signs (`private_key_jwt`).
+    #[serde(default)]
+    pub(crate) signs: bool,
 }
 
 /// Stored under the SHA-256 of the `state` that went to the provider.

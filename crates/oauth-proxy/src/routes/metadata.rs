@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
+    cimd::{ASSERTION_ALGORITHMS, PRIVATE_KEY_JWT},
     client::{AuthMethod, GRANT_TYPES},
     config::Config,
     resource::{self, METADATA},
@@ -134,8 +135,12 @@ struct AuthorizationServer<'a> {
     response_types_supported: [&'static str; 1],
     response_modes_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 2],
-    token_endpoint_auth_methods_supported: [AuthMethod; 3],
-    revocation_endpoint_auth_methods_supported: [AuthMethod; 3],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint_auth_signing_alg_values_supported: Option<[&'static str; 9]>,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_endpoint_auth_signing_alg_values_supported: Option<[&'static str; 9]>,
     code_challenge_methods_supported: [&'static str; 1],
     authorization_response_iss_parameter_supported: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,6 +153,10 @@ struct AuthorizationServer<'a> {
 impl<'a> AuthorizationServer<'a> {
     fn new(config: &'a Config) -> Self {
         let introspects = !config.resource_servers.is_empty();
+        let described = config.client_documents.is_on();
+        let mut auth_methods = AuthMethod::ALL.map(AuthMethod::as_str).to_vec();
+        auth_methods.extend(described.then_some(PRIVATE_KEY_JWT));
+        let algorithms = described.then_some(ASSERTION_ALGORITHMS);
         Self {
             introspection_endpoint: introspects.then(|| config.url(introspect::PATH)),
             introspection_endpoint_auth_methods_supported: introspects
@@ -162,11 +171,13 @@ impl<'a> AuthorizationServer<'a> {
             response_types_supported: ["code"],
             response_modes_supported: ["query"],
             grant_types_supported: GRANT_TYPES,
-            token_endpoint_auth_methods_supported: AuthMethod::ALL,
-            revocation_endpoint_auth_methods_supported: AuthMethod::ALL,
+            token_endpoint_auth_methods_supported: auth_methods.clone(),
+            token_endpoint_auth_signing_alg_values_supported: algorithms,
+            revocation_endpoint_auth_methods_supported: auth_methods,
+            revocation_endpoint_auth_signing_alg_values_supported: algorithms,
             code_challenge_methods_supported: ["S256"],
             authorization_response_iss_parameter_supported: true,
-            client_id_metadata_document_supported: config.client_documents.is_on().then_some(true),
+            client_id_metadata_document_supported: described.then_some(true),
             id_token_signing_alg_values_supported: ["RS256"],
             subject_types_supported: ["public"],
         }

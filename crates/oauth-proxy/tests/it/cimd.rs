@@ -27,25 +27,25 @@ use crate::support::{
 /// Documents on this machine are for servers on this machine.
 const LOCAL: &str = "http://localhost:8000";
 
-fn on_loopback() -> Deployment {
+pub(crate) fn on_loopback() -> Deployment {
     Deployment::at(LOCAL, |builder| {
         builder.client_documents(ClientDocuments::default().danger_loopback())
     })
 }
 
 /// Another process beside `deployment`, which knows no document.
-fn replica(deployment: &Deployment) -> Deployment {
+pub(crate) fn replica(deployment: &Deployment) -> Deployment {
     deployment.replica_at(LOCAL, |builder| {
         builder.client_documents(ClientDocuments::default().danger_loopback())
     })
 }
 
 /// A host of documents.
-struct Host(MockServer);
+pub(crate) struct Host(MockServer);
 
 impl Host {
     /// With the document of an honest client.
-    async fn new() -> (Self, String) {
+    pub(crate) async fn new() -> (Self, String) {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let host = Self::silent().await;
         let client = host.url(&format!("/client/{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
@@ -54,22 +54,22 @@ impl Host {
     }
 
     /// One that listens on nothing once it is dropped, unlike those that wiremock keeps for others.
-    async fn silent() -> Self {
+    pub(crate) async fn silent() -> Self {
         Self(MockServer::builder().start().await)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.0.uri())
     }
 
     /// From now on this and nothing else, wherever it is asked.
-    async fn say(&self, answer: ResponseTemplate) {
+    pub(crate) async fn say(&self, answer: ResponseTemplate) {
         self.0.reset().await;
         Mock::given(any()).respond_with(answer).mount(&self.0).await;
     }
 
     /// How often it was asked since it said something else.
-    async fn asked(&self) -> usize {
+    pub(crate) async fn asked(&self) -> usize {
         self.0.received_requests().await.unwrap().len()
     }
 }
@@ -77,7 +77,7 @@ impl Host {
 /// What a host says when it is asked for the document of this client.
 type AnswerOf = dyn Fn(&str) -> ResponseTemplate;
 
-fn document(client: &str) -> Value {
+pub(crate) fn document(client: &str) -> Value {
     json!({
         "client_id": client,
         "client_name": "Described app",
@@ -87,7 +87,7 @@ fn document(client: &str) -> Value {
     })
 }
 
-fn json_answer(body: &Value) -> ResponseTemplate {
+pub(crate) fn json_answer(body: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_raw(body.to_string(), "application/json")
 }
 

@@ -4,6 +4,7 @@
 
 mod admin;
 mod ahead;
+mod assertion;
 mod audit;
 mod budget;
 mod callback;

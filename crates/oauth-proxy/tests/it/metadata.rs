@@ -75,7 +75,19 @@ async fn the_authorization_server_metadata_is_exact() {
       "revocation_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "revocation_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA"
       ],
       "scopes_supported": [
         "tools:read",
@@ -89,7 +101,19 @@ async fn the_authorization_server_metadata_is_exact() {
       "token_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA"
       ]
     }
     "#);
@@ -127,7 +151,19 @@ async fn a_path_of_the_base_url_stands_in_every_url() {
       "revocation_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "revocation_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA"
       ],
       "scopes_supported": [
         "openid",
@@ -140,7 +176,19 @@ async fn a_path_of_the_base_url_stands_in_every_url() {
       "token_endpoint_auth_methods_supported": [
         "none",
         "client_secret_basic",
-        "client_secret_post"
+        "client_secret_post",
+        "private_key_jwt"
+      ],
+      "token_endpoint_auth_signing_alg_values_supported": [
+        "RS256",
+        "RS384",
+        "RS512",
+        "PS256",
+        "PS384",
+        "PS512",
+        "ES256",
+        "ES384",
+        "EdDSA"
       ]
     }
     "#);

@@ -48,7 +48,7 @@ pub(super) async fn redeem(
     let code = code.record;
     check(&code, &redemption)?;
     context::belongs_to_login(&code.login);
-    let grant = activate_once(app, &code, caller.is_confidential()).await?;
+    let grant = activate_once(app, &code, &caller).await?;
     mark_used(app, caller).await;
     let event = AuditEvent::new(AuditAction::CodeRedeemed).grant(&grant);
     app.audit(&event.login(&code.login));
@@ -60,12 +60,13 @@ pub(super) async fn redeem(
 async fn activate_once(
     app: &Arc<App>,
     code: &CodeRecord,
-    is_confidential: bool,
+    caller: &Caller,
 ) -> Result<Grant, OAuthError> {
     let attempt = random_token::<16>();
     let deadline = Instant::now() + PATIENCE;
     // Our own write may have happened without our knowing.
     let mut unsure = false;
+    let mut proven = false;
     while Instant::now() < deadline {
         let stored = match app.store.get::<Grant>(&code.grant_id).await {
             Ok(Some(stored)) => stored,
@@ -78,6 +79,10 @@ async fn activate_once(
             }
             Err(error) => return Err(error.into()),
         };
+        if !proven {
+            caller.prove(app, &stored.record.client).await?;
+            proven = true;
+        }
         if stored.record.phase == (Phase::Active { attempt: attempt.clone() }) {
             return Ok(stored.record);
         }
@@ -94,6 +99,7 @@ async fn activate_once(
         }
         let mut grant = stored.record;
         activate(&mut grant, &attempt, now);
+        let is_confidential = caller.is_confidential(&grant.client);
         grant.end_within(app.config.refresh_rules(&grant, is_confidential).absolute);
         let ttl = grant.ttl(now, &app.config.lifetimes);
         match app.store.compare_and_swap(&grant.id, stored.version, &grant, ttl).await {

@@ -35,8 +35,7 @@ pub(super) async fn refresh(
     let resource = resource.map(|resource| app.config.resources.resolve(Some(resource)));
     let request = Request {
         token,
-        client_id: caller.id(),
-        is_confidential: caller.is_confidential(),
+        caller: &caller,
         resource: resource.transpose()?,
         scope: params.one("scope")?.map(ScopeSet::parse),
     };
@@ -51,8 +50,7 @@ pub(super) async fn refresh(
 
 struct Request<'a> {
     token: RefreshToken<'a>,
-    client_id: &'a str,
-    is_confidential: bool,
+    caller: &'a Caller,
     resource: Option<&'a str>,
     scope: Option<ScopeSet>,
 }
@@ -67,12 +65,18 @@ impl Request<'_> {
         let mut pause = POLL;
         let mut unsure = None;
         let mut waited = false;
+        let mut proven = false;
         loop {
             let Some(mut stored) = app.store.get::<Grant>(self.token.grant_id).await? else {
                 return Err(finished());
             };
             self.check(app, &stored.record)?;
-            let rules = app.config.refresh_rules(&stored.record, self.is_confidential);
+            if !proven {
+                self.caller.prove(app, &stored.record.client).await?;
+                proven = true;
+            }
+            let is_confidential = self.caller.is_confidential(&stored.record.client);
+            let rules = app.config.refresh_rules(&stored.record, is_confidential);
             stored.record.end_within(rules.absolute);
             if unsure.as_ref() == Some(&RotationMark::of(&stored.record)) {
                 note(app, AuditAction::Refreshed, &stored.record);
@@ -117,7 +121,7 @@ impl Request<'_> {
 
     /// Whether the token is genuine and in the right hands; nothing here changes the grant.
     fn check(&self, app: &App, grant: &Grant) -> Result<(), OAuthError> {
-        if grant.client.id != self.client_id {
+        if grant.client.id != self.caller.id() {
             return Err(finished());
         }
         if !self.token.is_genuine(&app.keys.refresh, &app.config.issuer, grant) {

@@ -21,7 +21,12 @@ fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant
         subject: "alice".to_owned(),
         claims: Map::new(),
         from_userinfo: BTreeSet::new(),
-        client: ClientSnapshot { id: "client".to_owned(), name: None, refreshes: true },
+        client: ClientSnapshot {
+            id: "client".to_owned(),
+            name: None,
+            refreshes: true,
+            signs: false,
+        },
         redirect_host: None,
         scopes: ScopeSet::parse("openid"),
         resource: "https://mcp.example/mcp".to_owned(),

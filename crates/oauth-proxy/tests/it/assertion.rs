@@ -1,0 +1,260 @@
+//! Clients with keys (`private_key_jwt`): who has the client's id has nothing.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use jwt_issuer::{AssertionClaims, AssertionIssuer, KeyRing, MasterKey, SigningAlgorithm};
+use serde_json::{Value, json};
+
+use crate::{
+    cimd::{Host, document, json_answer, on_loopback, replica},
+    support::{Answer, Deployment, REDIRECT, Tokens, VERIFIER},
+};
+
+const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// The keys of a client.
+struct Signer {
+    client: String,
+    keys: KeyRing,
+    algorithm: SigningAlgorithm,
+}
+
+impl Signer {
+    fn new(client: &str, algorithm: SigningAlgorithm) -> Self {
+        let keys = KeyRing::new(MasterKey::generate());
+        Self { client: client.to_owned(), keys, algorithm }
+    }
+
+    /// With other keys.
+    fn rotated(&self) -> Self {
+        Self::new(&self.client, self.algorithm)
+    }
+
+    fn key_set(&self) -> Value {
+        self.keys.public_keys(self.algorithm, &self.client)
+    }
+
+    /// An assertion for `audience`, as if this were `now`.
+    fn sign(&self, audience: &str, now: u64) -> String {
+        let issuer = AssertionIssuer::new(&self.keys, self.algorithm, &self.client, audience);
+        let exp = now + 60;
+        let claims =
+            AssertionClaims { sub: self.client.clone(), exp, ..AssertionClaims::default() };
+        issuer.sign(&claims, now).unwrap()
+    }
+}
+
+fn now(deployment: &Deployment) -> u64 {
+    let clock = deployment.clock.clock();
+    clock().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn assertion(deployment: &Deployment, signer: &Signer) -> String {
+    signer.sign(deployment.proxy.issuer(), now(deployment))
+}
+
+fn described(client: &str, keys: (&str, Value)) -> Value {
+    let mut document = document(client);
+    document["token_endpoint_auth_method"] = json!("private_key_jwt");
+    document[keys.0] = keys.1;
+    document
+}
+
+/// A client whose keys stand in its document.
+async fn inline(algorithm: SigningAlgorithm) -> (Host, Signer) {
+    let (host, client) = Host::new().await;
+    let signer = Signer::new(&client, algorithm);
+    host.say(json_answer(&described(&client, ("jwks", signer.key_set())))).await;
+    (host, signer)
+}
+
+async fn redeem(deployment: &Deployment, code: &str, extra: &[(&str, &str)]) -> Answer {
+    let mut form = vec![
+        ("grant_type", "authorization_code"),
+        ("code", code),
+        ("redirect_uri", REDIRECT),
+        ("code_verifier", VERIFIER),
+    ];
+    form.extend(extra);
+    deployment.post("/token", &form).await
+}
+
+async fn refresh(deployment: &Deployment, token: &str, assertion: &str) -> Answer {
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", token),
+        ("client_assertion_type", TYPE),
+        ("client_assertion", assertion),
+    ];
+    deployment.post("/token", &form).await
+}
+
+#[tokio::test]
+async fn a_client_with_keys_signs_what_it_asks_for() {
+    for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+        let deployment = on_loopback();
+        let (host, signer) = inline(algorithm).await;
+        let client = signer.client.as_str();
+        let code = deployment.code(client).await;
+
+        let refused = redeem(&deployment, &code, &[("client_id", client)]).await;
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+        let signed = assertion(&deployment, &signer);
+        deployment.storage.operations();
+        let form = [("client_assertion_type", TYPE), ("client_assertion", &*signed)];
+        let tokens = Tokens::of(&redeem(&deployment, &code, &form).await);
+        assert_eq!(deployment.storage.operations(), 4, "a redemption, and the mark");
+
+        let refused = deployment.refresh(client, &tokens.refresh).await;
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+        let refused = refresh(&deployment, &tokens.refresh, &signed).await;
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+        assert!(refused.body.contains("used before"), "{}", refused.body);
+        deployment.storage.operations();
+        let signed = assertion(&deployment, &signer);
+        let tokens = Tokens::of(&refresh(&deployment, &tokens.refresh, &signed).await);
+        assert_eq!(deployment.storage.operations(), 3, "a refresh, and the mark");
+
+        let form = [("token", &*tokens.refresh), ("client_id", client)];
+        let refused = deployment.post("/revoke", &form).await;
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+        assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::OK);
+        let signed = assertion(&deployment, &signer);
+        let form = [
+            ("token", &*tokens.refresh),
+            ("client_assertion_type", TYPE),
+            ("client_assertion", &*signed),
+        ];
+        assert_eq!(deployment.post("/revoke", &form).await.status, StatusCode::OK);
+        let signed = assertion(&deployment, &signer);
+        let ended = refresh(&deployment, &tokens.refresh, &signed).await;
+        ended.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+        assert_eq!(host.asked().await, 1, "{algorithm:?}: keys and all");
+    }
+}
+
+#[tokio::test]
+async fn nobody_elses_assertion_is_good_and_none_harms_the_login() {
+    let deployment = on_loopback();
+    let (_host, signer) = inline(SigningAlgorithm::Es256).await;
+    let (_other_host, other) = inline(SigningAlgorithm::Es256).await;
+    let client = signer.client.as_str();
+    let code = deployment.code(client).await;
+    let tokens = {
+        let signed = assertion(&deployment, &signer);
+        let form = [("client_assertion_type", TYPE), ("client_assertion", &*signed)];
+        let code = deployment.code(client).await;
+        Tokens::of(&redeem(&deployment, &code, &form).await)
+    };
+    let issuer = deployment.proxy.issuer();
+    let forged = Signer { keys: signer.rotated().keys, ..Signer::new(client, signer.algorithm) };
+    let now = now(&deployment);
+    for (what, wrong) in [
+        ("forged", forged.sign(issuer, now)),
+        ("for another server", signer.sign("https://other.example", now)),
+        ("expired", signer.sign(issuer, now - 120)),
+        ("of the future", signer.sign(issuer, now + 120)),
+        ("no JWT", "a.b.c".to_owned()),
+        ("unsigned", {
+            let signed = signer.sign(issuer, now);
+            let (head, _) = signed.rsplit_once('.').unwrap();
+            format!("{head}.")
+        }),
+    ] {
+        let named =
+            [("client_id", client), ("client_assertion_type", TYPE), ("client_assertion", &*wrong)];
+        let refused = redeem(&deployment, &code, &named).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{what}: {}", refused.body);
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+    // The other client's own is good, but the grant is not its own.
+    let others = assertion(&deployment, &other);
+    let refused = refresh(&deployment, &tokens.refresh, &others).await;
+    refused.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+    let wrong_type = [("client_assertion_type", "saml"), ("client_assertion", &*others)];
+    let refused = redeem(&deployment, &code, &wrong_type).await;
+    refused.assert_error(StatusCode::BAD_REQUEST, "invalid_request");
+
+    let signed = assertion(&deployment, &signer);
+    let form = [("client_assertion_type", TYPE), ("client_assertion", &*signed)];
+    Tokens::of(&redeem(&deployment, &code, &form).await);
+    let signed = assertion(&deployment, &signer);
+    Tokens::of(&refresh(&deployment, &tokens.refresh, &signed).await);
+}
+
+/// A client whose keys stand elsewhere, and that place.
+async fn with_keys_elsewhere() -> (Host, Host, Signer) {
+    let ((host, client), (keys, place)) = (Host::new().await, Host::new().await);
+    let signer = Signer::new(&client, SigningAlgorithm::Es256);
+    host.say(json_answer(&described(&client, ("jwks_uri", json!(place))))).await;
+    keys.say(json_answer(&signer.key_set())).await;
+    (host, keys, signer)
+}
+
+async fn tokens(deployment: &Deployment, signer: &Signer) -> Tokens {
+    let code = deployment.code(&signer.client).await;
+    let signed = assertion(deployment, signer);
+    let form = [("client_assertion_type", TYPE), ("client_assertion", &*signed)];
+    Tokens::of(&redeem(deployment, &code, &form).await)
+}
+
+#[tokio::test]
+async fn keys_are_followed_but_not_hunted() {
+    let deployment = on_loopback();
+    let (_host, keys, signer) = with_keys_elsewhere().await;
+    let first = tokens(&deployment, &signer).await;
+    assert_eq!(keys.asked().await, 1);
+
+    let next = signer.rotated();
+    keys.say(json_answer(&next.key_set())).await;
+    for _ in 0..5 {
+        let signed = assertion(&deployment, &next);
+        let refused = refresh(&deployment, &first.refresh, &signed).await;
+        refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+    assert_eq!(keys.asked().await, 0, "they were fetched a moment ago");
+    deployment.clock.advance(Duration::from_mins(1));
+    let signed = assertion(&deployment, &next);
+    let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
+    assert_eq!(keys.asked().await, 1);
+    let signed = assertion(&deployment, &signer);
+    let refused = refresh(&deployment, &tokens.refresh, &signed).await;
+    refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+    assert_eq!(keys.asked().await, 1, "the old key is gone, and nobody looks for it");
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_had_are_no_verdict() {
+    let deployment = on_loopback();
+    let (host, keys, signer) = with_keys_elsewhere().await;
+    let first = tokens(&deployment, &signer).await;
+    drop((host, keys));
+    deployment.clock.advance(Duration::from_hours(2));
+
+    let fresh = replica(&deployment);
+    let signed = assertion(&deployment, &signer);
+    let refused = refresh(&fresh, &first.refresh, &signed).await;
+    refused.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    assert!(refused.headers.contains_key("retry-after"));
+    let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
+    assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::OK, "with the old keys");
+}
+
+#[tokio::test]
+async fn a_grant_remembers_that_its_client_signs() {
+    let deployment = on_loopback();
+    let (host, signer) = inline(SigningAlgorithm::Es256).await;
+    let first = tokens(&deployment, &signer).await;
+    // Whoever could change the document could drop the keys, but not from this grant.
+    host.say(json_answer(&document(&signer.client))).await;
+    deployment.clock.advance(Duration::from_hours(1));
+    let refused = deployment.refresh(&signer.client, &first.refresh).await;
+    refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+    let signed = assertion(&deployment, &signer);
+    let refused = refresh(&deployment, &first.refresh, &signed).await;
+    refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+
+    let public = deployment.login(&signer.client).await;
+    Tokens::of(&deployment.refresh(&signer.client, &public.refresh).await);
+}

@@ -10,7 +10,9 @@ use crate::{Error, ErrorKind, Result, random};
 /// A version is never used again for a key, not even after the record was deleted and made
 /// anew, so a [`compare_and_swap`](KeyValue::compare_and_swap) that succeeds proves that nothing
 /// was written since the read. Versions are no secrets.
+// Aligned, so that results that hold one are moved as words.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
+#[repr(align(8))]
 pub struct Version([u8; Self::LENGTH]);
 
 impl Version {
@@ -19,9 +21,9 @@ impl Version {
 
     /// A new version; backends draw one for every write.
     ///
-    /// Its bytes are the operating system's randomness, which each thread draws a page at a time:
-    /// see that a process that uses this crate is not continued twice, by `fork` without `exec` or
-    /// from a snapshot of its memory, or the two draw the same versions for a while.
+    /// Its bytes are a cryptographic generator's, of which each thread draws a page at a time: see
+    /// that a process that uses this crate is not continued twice, by `fork` without `exec` or from
+    /// a snapshot of its memory, or the two have the same versions for a while.
     ///
     /// # Errors
     ///

@@ -27,6 +27,7 @@ mod redis;
 mod sqlite;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wiped;
 
 #[cfg(feature = "disk")]
 pub use crate::disk::{Disk, DiskBuilder};

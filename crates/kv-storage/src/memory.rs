@@ -1,19 +1,20 @@
 //! The backend that keeps its records in this process.
 
 mod collection;
+mod collections;
+mod shard;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use self::collection::{Collection, Expected};
+use self::{
+    collection::{Collection, Expected, Write},
+    collections::Collections,
+};
 use crate::{
     Clock, Cursor, Entry, KeyValue, Page, Protected, Result, Ttl, Version,
     clock::{system_clock, unix_millis},
@@ -31,7 +32,7 @@ use crate::{
 /// Expired records are dropped a few at a time by the operations that come by, soonest first,
 /// without looking at the others.
 pub struct Memory {
-    collections: RwLock<HashMap<Box<str>, Arc<Collection>>>,
+    collections: Collections,
     bounds: Bounds,
     clock: Clock,
 }
@@ -69,28 +70,34 @@ impl Memory {
     }
 
     /// The collection if anything was ever written to it.
-    fn existing(&self, collection: &str) -> Result<Option<Arc<Collection>>> {
-        limits::check_collection(collection)?;
-        let collections = self.collections.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(collections.get(collection).cloned())
+    fn existing(&self, collection: &str) -> Result<Option<&Collection>> {
+        let found = self.collections.find(collection);
+        if found.is_none() {
+            limits::check_collection(collection)?;
+        }
+        Ok(found)
     }
 
-    fn existing_for(&self, collection: &str, key: &str) -> Result<Option<Arc<Collection>>> {
+    fn existing_for(&self, collection: &str, key: &str) -> Result<Option<&Collection>> {
         limits::check_key(key)?;
         self.existing(collection)
     }
 
-    /// The collection to write a new record to.
-    fn made_for(&self, collection: &str, key: &str, value: &[u8]) -> Result<Arc<Collection>> {
-        limits::check_value(value)?;
-        if let Some(existing) = self.existing_for(collection, key)? {
-            return Ok(existing);
-        }
-        let mut collections = self.collections.write().unwrap_or_else(PoisonError::into_inner);
-        let made = collections
-            .entry(collection.into())
-            .or_insert_with(|| Arc::new(Collection::new(collection, self.bounds)));
-        Ok(Arc::clone(made))
+    /// Whether what was present was what was expected, and so was written over.
+    fn write(&self, collection: &str, write: Write<'_>, expected: Expected) -> Result<bool> {
+        limits::check_value(write.value)?;
+        let records = match (self.existing_for(collection, write.key)?, expected) {
+            (Some(records), _) => records,
+            (None, Expected::Version(_)) => return Ok(false),
+            (None, _) => self.collections.find_or_make(collection, self.bounds),
+        };
+        records.write(write, expected, self.now())
+    }
+
+    /// The record, removed if it is the expected one.
+    fn removed(&self, collection: &str, key: &str, expected: Expected) -> Result<Option<Entry>> {
+        let found = self.existing_for(collection, key)?;
+        Ok(found.and_then(|records| records.take(key, expected, self.now())))
     }
 }
 
@@ -128,18 +135,17 @@ impl KeyValue for Memory {
     }
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
-        let version = Version::random()?;
-        self.made_for(collection, key, &value)?.put(key, &value, version, ttl, self.now())?;
-        Ok(version)
+        let write = Write { key, value: &value, version: Version::random()?, ttl };
+        self.write(collection, write, Expected::Any)?;
+        Ok(write.version)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
-        Ok(self.take(collection, key).await?.is_some())
+        Ok(self.removed(collection, key, Expected::Any)?.is_some())
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
-        let found = self.existing_for(collection, key)?;
-        Ok(found.and_then(|records| records.take(key, Expected::Any, self.now())))
+        self.removed(collection, key, Expected::Any)
     }
 
     async fn put_if_absent(
@@ -149,10 +155,8 @@ impl KeyValue for Memory {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<Option<Version>> {
-        let version = Version::random()?;
-        let records = self.made_for(collection, key, &value)?;
-        let written = records.put_if_absent(key, &value, version, ttl, self.now())?;
-        Ok(written.then_some(version))
+        let write = Write { key, value: &value, version: Version::random()?, ttl };
+        Ok(self.write(collection, write, Expected::None)?.then_some(write.version))
     }
 
     async fn compare_and_swap(
@@ -163,13 +167,9 @@ impl KeyValue for Memory {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<Option<Version>> {
-        limits::check_value(&value)?;
-        let Some(records) = self.existing_for(collection, key)? else {
-            return Ok(None);
-        };
-        let version = Version::random()?;
-        let written = records.swap(key, expected, &value, version, ttl, self.now())?;
-        Ok(written.then_some(version))
+        let write = Write { key, value: &value, version: Version::random()?, ttl };
+        let written = self.write(collection, write, Expected::Version(expected))?;
+        Ok(written.then_some(write.version))
     }
 
     async fn compare_and_delete(
@@ -178,10 +178,7 @@ impl KeyValue for Memory {
         key: &str,
         expected: Version,
     ) -> Result<bool> {
-        let found = self.existing_for(collection, key)?;
-        let taken =
-            found.and_then(|records| records.take(key, Expected::Version(expected), self.now()));
-        Ok(taken.is_some())
+        Ok(self.removed(collection, key, Expected::Version(expected))?.is_some())
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
@@ -202,11 +199,7 @@ impl KeyValue for Memory {
         let Some(records) = self.existing_for(collection, prefix)? else {
             return Ok(Page::default());
         };
-        let after = cursor.as_ref().map(Cursor::as_bytes);
-        let keys = records.keys(prefix, after, limit.max(1), self.now());
-        let full = keys.len() >= limit.max(1);
-        let next = keys.last().filter(|_| full).map(|last| Cursor::new(last.as_bytes()));
-        Ok(Page { keys, next })
+        Ok(records.page(prefix, cursor.as_ref(), limit.max(1), self.now()))
     }
 
     async fn health(&self) -> Result<()> {
@@ -244,7 +237,7 @@ impl MemoryBuilder {
     /// The store.
     #[must_use]
     pub fn build(self) -> Memory {
-        Memory { collections: RwLock::default(), bounds: self.bounds, clock: self.clock }
+        Memory { collections: Collections::new(), bounds: self.bounds, clock: self.clock }
     }
 }
 

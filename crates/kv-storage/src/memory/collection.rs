@@ -1,31 +1,50 @@
 use std::{
-    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
     ops::Bound,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use bytes::Bytes;
-use zeroize::Zeroizing;
+use super::{
+    Bounds,
+    shard::{Key, Record, Shard},
+};
+use crate::{Cursor, Entry, Error, ErrorKind, Page, Result, Ttl, Version};
 
-use super::Bounds;
-use crate::{Entry, Error, ErrorKind, Result, Ttl, Version};
-
-/// Enough that 64 tasks seldom meet at one lock; a scan visits them all.
+/// Enough that 64 tasks seldom meet at one lock.
 const SHARDS: usize = 16;
 
-/// How many expired records one operation drops in passing: more than it can add, so that
-/// sweeping keeps up, and few enough that nobody waits.
+/// How many slots one operation looks at in passing for expired records: more than it can add, so
+/// that sweeping keeps up, and few enough that nobody waits.
 const SWEEP: usize = 8;
 
-/// Which record a removal is meant for.
+/// Which present record an operation is meant for.
 #[derive(Clone, Copy)]
 pub(super) enum Expected {
     Any,
+    None,
     Version(Version),
+}
+
+impl Expected {
+    fn is(self, present: Option<&Record>) -> bool {
+        match (self, present) {
+            (Self::Any, _) | (Self::None, None) => true,
+            (Self::None, Some(_)) | (Self::Version(_), None) => false,
+            (Self::Version(expected), Some(present)) => present.version == expected,
+        }
+    }
+}
+
+/// What is to be written.
+#[derive(Clone, Copy)]
+pub(super) struct Write<'a> {
+    pub(super) key: &'a str,
+    pub(super) value: &'a [u8],
+    pub(super) version: Version,
+    pub(super) ttl: Ttl,
 }
 
 /// The records of one collection and what they use of its bounds.
@@ -36,31 +55,6 @@ pub(super) struct Collection {
     bytes: AtomicUsize,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
-}
-
-/// A part of the records, and the orders in which they are scanned and expire.
-#[derive(Default)]
-struct Shard {
-    records: HashMap<Arc<str>, Record>,
-    keys: BTreeSet<Arc<str>>,
-    expiring: BTreeSet<(i64, Arc<str>)>,
-}
-
-#[derive(Clone)]
-struct Record {
-    entry: Entry,
-    expires_at: Option<i64>,
-}
-
-impl Record {
-    fn new(value: &[u8], version: Version, expires_at: Option<i64>) -> Self {
-        let value = Bytes::from_owner(Zeroizing::new(value.to_vec()));
-        Self { entry: Entry { value, version }, expires_at }
-    }
-
-    fn is_live(&self, now: i64) -> bool {
-        self.expires_at.is_none_or(|at| at > now)
-    }
 }
 
 impl Collection {
@@ -75,147 +69,101 @@ impl Collection {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn get(&self, key: &str, now: i64) -> Option<Entry> {
-        self.swept(key, now).live(key, now).map(|record| record.entry.clone())
+        let (key, shard) = self.swept(key, now);
+        let record = shard.record(shard.find(key)?);
+        let entry = || Entry { value: record.value.clone(), version: record.version };
+        record.is_live(now).then(entry)
     }
 
-    pub(super) fn put(
-        &self,
-        key: &str,
-        value: &[u8],
-        version: Version,
-        ttl: Ttl,
-        now: i64,
-    ) -> Result<()> {
-        self.write(key, value.len(), now, |present| {
-            let present = present.and_then(|record| record.expires_at);
-            Some(Record::new(value, version, ttl.expires_at(now, present)))
-        })
-        .map(drop)
-    }
-
-    pub(super) fn put_if_absent(
-        &self,
-        key: &str,
-        value: &[u8],
-        version: Version,
-        ttl: Ttl,
-        now: i64,
-    ) -> Result<bool> {
-        self.write(key, value.len(), now, |present| match present {
-            Some(_) => None,
-            None => Some(Record::new(value, version, ttl.expires_at(now, None))),
-        })
-    }
-
-    pub(super) fn swap(
-        &self,
-        key: &str,
-        expected: Version,
-        value: &[u8],
-        version: Version,
-        ttl: Ttl,
-        now: i64,
-    ) -> Result<bool> {
-        self.write(key, value.len(), now, |present| {
-            let present = present.filter(|record| record.entry.version == expected)?;
-            Some(Record::new(value, version, ttl.expires_at(now, present.expires_at)))
-        })
-    }
-
-    pub(super) fn expire(&self, key: &str, version: Version, ttl: Ttl, now: i64) -> bool {
-        let mut shard = self.swept(key, now);
-        let Some(present) = shard.live(key, now) else {
-            return false;
-        };
-        let expires_at = ttl.expires_at(now, present.expires_at);
-        let entry = Entry { value: present.entry.value.clone(), version };
-        shard.insert(key, Record { entry, expires_at });
-        true
-    }
-
-    pub(super) fn take(&self, key: &str, expected: Expected, now: i64) -> Option<Entry> {
-        let mut shard = self.swept(key, now);
-        let present = shard.live(key, now)?;
-        if let Expected::Version(expected) = expected
-            && present.entry.version != expected
-        {
-            return None;
-        }
-        let record = shard.remove(key)?;
-        self.release(key, &record);
-        Some(record.entry)
-    }
-
-    /// Up to `limit` live keys with `prefix` in order, beginning after `after`.
-    pub(super) fn keys(
-        &self,
-        prefix: &str,
-        after: Option<&[u8]>,
-        limit: usize,
-        now: i64,
-    ) -> Vec<String> {
-        // A cursor that is not UTF-8 is none of ours: such a scan begins anew.
-        let after = after.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let start = match after {
-            Some(after) if after >= prefix => Bound::Excluded(after),
-            _ => Bound::Included(prefix),
-        };
-        let mut found = Vec::new();
-        for shard in &self.shards {
-            let shard = lock(shard);
-            let keys = shard.keys.range::<str, _>((start, Bound::Unbounded));
-            let wanted = keys
-                .take_while(|key| key.starts_with(prefix))
-                .filter(|key| shard.live(key, now).is_some());
-            found.extend(wanted.take(limit).map(|key| String::from(&**key)));
-        }
-        found.sort_unstable();
-        found.truncate(limit);
-        found
-    }
-
-    /// Replaces what lies under `key` by what `decide` makes of it; `false` if that is nothing.
-    fn write(
-        &self,
-        key: &str,
-        length: usize,
-        now: i64,
-        decide: impl Fn(Option<&Record>) -> Option<Record>,
-    ) -> Result<bool> {
-        match self.try_write(key, length, now, &decide) {
-            Err(full) => {
-                // Expired records elsewhere in the collection must not keep a new one out.
-                if !self.sweep_all(now) {
-                    return Err(full);
-                }
-                self.try_write(key, length, now, &decide)
-            }
+    /// Writes if what is present is what was expected; `false` otherwise.
+    pub(super) fn write(&self, write: Write<'_>, expected: Expected, now: i64) -> Result<bool> {
+        match self.try_write(write, expected, now) {
+            // Expired records elsewhere in the collection must not keep a new one out.
+            Err(_) if self.sweep_all(now) => self.try_write(write, expected, now),
             done => done,
         }
     }
 
-    fn try_write(
-        &self,
-        key: &str,
-        length: usize,
-        now: i64,
-        decide: impl Fn(Option<&Record>) -> Option<Record>,
-    ) -> Result<bool> {
-        let mut shard = self.swept(key, now);
-        let Some(record) = decide(shard.live(key, now)) else {
+    fn try_write(&self, write: Write<'_>, expected: Expected, now: i64) -> Result<bool> {
+        let Write { value, version, ttl, .. } = write;
+        // Wiped when the lock is free again.
+        let _replaced;
+        let (key, mut shard) = self.swept(write.key, now);
+        let place = shard.find(key);
+        let old = place.map(|place| shard.record(place));
+        let present = old.filter(|record| record.is_live(now));
+        if !expected.is(present) {
             return Ok(false);
-        };
+        }
+        let expires_at = ttl.expires_at(now, present.and_then(|record| record.expires_at));
         // What lies there goes, live or expired: only the difference must fit.
-        let (old_entries, old_bytes) = match shard.records.get(key) {
-            Some(old) => (1, key.len() + old.entry.value.len()),
-            None => (0, 0),
-        };
-        self.reserve(1 - old_entries, (key.len() + length).saturating_sub(old_bytes))?;
-        let freed = old_bytes.saturating_sub(key.len() + length);
-        self.bytes.fetch_sub(freed, Ordering::Relaxed);
-        shard.insert(key, record);
+        let (size, old_size) = (key.text.len() + value.len(), old.map_or(0, Record::size));
+        self.reserve(usize::from(old.is_none()), size.saturating_sub(old_size))?;
+        take_off(&self.bytes, old_size.saturating_sub(size));
+        _replaced = shard.write(place, key, value, version, expires_at);
         Ok(true)
+    }
+
+    pub(super) fn expire(&self, key: &str, version: Version, ttl: Ttl, now: i64) -> bool {
+        let (key, mut shard) = self.swept(key, now);
+        let Some(place) = shard.find(key) else {
+            return false;
+        };
+        let present = shard.record(place);
+        if !present.is_live(now) {
+            return false;
+        }
+        let expires_at = ttl.expires_at(now, present.expires_at);
+        shard.change(place, version, expires_at);
+        true
+    }
+
+    /// Removes the record that is expected.
+    pub(super) fn take(&self, key: &str, expected: Expected, now: i64) -> Option<Entry> {
+        let (key, mut shard) = self.swept(key, now);
+        let place = shard.find(key)?;
+        let present = shard.record(place);
+        if !present.is_live(now) || !expected.is(Some(present)) {
+            return None;
+        }
+        let record = shard.remove(place);
+        drop(shard);
+        self.release(&record);
+        Some(Entry { value: record.value, version: record.version })
+    }
+
+    /// About `limit` live keys with `prefix`: shard by shard, each in order, so that a page touches
+    /// hardly more than what it returns.
+    pub(super) fn page(
+        &self,
+        prefix: &str,
+        cursor: Option<&Cursor>,
+        limit: usize,
+        now: i64,
+    ) -> Page {
+        let position = cursor.and_then(Position::read);
+        let mut position = position.unwrap_or(Position { shard: 0, after: None });
+        let mut keys = Vec::new();
+        while let Some(shard) = self.shards.get(position.shard) {
+            let start = match position.after {
+                Some(after) if after >= prefix => Bound::Excluded(after),
+                _ => Bound::Included(prefix),
+            };
+            let wanted = limit - keys.len();
+            keys.extend(lock(shard).keys(start, prefix, now).take(wanted).map(String::from));
+            if keys.len() == limit {
+                position.after = keys.last().map(String::as_str);
+                let next = Some(position.write());
+                return Page { keys, next };
+            }
+            position = Position { shard: position.shard + 1, after: None };
+        }
+        Page { keys, next: None }
     }
 
     fn reserve(&self, entries: usize, bytes: usize) -> Result<()> {
@@ -223,15 +171,15 @@ impl Collection {
             return Err(self.full(self.bounds.entries, "entries", "max_entries"));
         }
         if !add_within(&self.bytes, bytes, self.bounds.bytes) {
-            self.entries.fetch_sub(entries, Ordering::Relaxed);
+            take_off(&self.entries, entries);
             return Err(self.full(self.bounds.bytes, "bytes", "max_bytes"));
         }
         Ok(())
     }
 
-    fn release(&self, key: &str, record: &Record) {
-        self.entries.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(key.len() + record.entry.value.len(), Ordering::Relaxed);
+    fn release(&self, record: &Record) {
+        take_off(&self.entries, 1);
+        take_off(&self.bytes, record.size());
     }
 
     fn full(&self, bound: usize, unit: &str, setting: &str) -> Error {
@@ -242,13 +190,13 @@ impl Collection {
     }
 
     /// Locks the key's shard and drops a few of its expired records.
-    fn swept(&self, key: &str, now: i64) -> MutexGuard<'_, Shard> {
-        let hash = self.hasher.hash_one(key);
-        #[expect(clippy::cast_possible_truncation, reason = "the remainder is below SHARDS")]
-        let shard = &self.shards[(hash % SHARDS as u64) as usize];
+    fn swept<'a>(&self, text: &'a str, now: i64) -> (Key<'a>, MutexGuard<'_, Shard>) {
+        let hash = self.hasher.hash_one(text);
+        // The shard's table goes by the highest and the lowest bits.
+        let shard = &self.shards[((hash >> 32) % SHARDS as u64) as usize];
         let mut shard = lock(shard);
         self.sweep(&mut shard, now, SWEEP);
-        shard
+        (Key { text, hash }, shard)
     }
 
     /// Drops every expired record; `false` if there was none.
@@ -257,57 +205,42 @@ impl Collection {
         self.shards.iter().map(sweep).sum::<usize>() > 0
     }
 
-    fn sweep(&self, shard: &mut Shard, now: i64, at_most: usize) -> usize {
-        for swept in 0..at_most {
-            match shard.expiring.first() {
-                Some((at, key)) if *at <= now => {
-                    let key = Arc::clone(key);
-                    if let Some(record) = shard.remove(&key) {
-                        self.release(&key, &record);
-                    }
-                }
-                _ => return swept,
-            }
-        }
-        at_most
+    /// How many records were dropped.
+    fn sweep(&self, shard: &mut Shard, now: i64, mut looks: usize) -> usize {
+        let expired = std::iter::from_fn(|| shard.expired(now, &mut looks));
+        expired.map(|record| self.release(&record)).count()
     }
 
     #[cfg(test)]
     pub(super) fn usage(&self) -> (usize, usize) {
         (self.entries.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
+
+    /// How many times are kept to look for expired records at.
+    #[cfg(test)]
+    pub(super) fn due(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).due()).sum()
+    }
 }
 
-impl Shard {
-    fn live(&self, key: &str, now: i64) -> Option<&Record> {
-        self.records.get(key).filter(|record| record.is_live(now))
+/// How far a scan has come.
+struct Position<'a> {
+    shard: usize,
+    /// The last key of the shard that was listed.
+    after: Option<&'a str>,
+}
+
+impl<'a> Position<'a> {
+    /// `None` for what is no cursor of ours: such a scan begins anew.
+    fn read(Cursor(bytes): &'a Cursor) -> Option<Self> {
+        let (&shard, after) = bytes.split_first()?;
+        Some(Self { shard: shard.into(), after: Some(std::str::from_utf8(after).ok()?) })
     }
 
-    fn insert(&mut self, key: &str, record: Record) {
-        let key = if let Some((key, old)) = self.records.get_key_value(key) {
-            let key = Arc::clone(key);
-            if let Some(at) = old.expires_at {
-                self.expiring.remove(&(at, Arc::clone(&key)));
-            }
-            key
-        } else {
-            let key = Arc::from(key);
-            self.keys.insert(Arc::clone(&key));
-            key
-        };
-        if let Some(at) = record.expires_at {
-            self.expiring.insert((at, Arc::clone(&key)));
-        }
-        self.records.insert(key, record);
-    }
-
-    fn remove(&mut self, key: &str) -> Option<Record> {
-        let (key, record) = self.records.remove_entry(key)?;
-        self.keys.remove(&key);
-        if let Some(at) = record.expires_at {
-            self.expiring.remove(&(at, key));
-        }
-        Some(record)
+    fn write(&self) -> Cursor {
+        let shard = u8::try_from(self.shard).expect("there are fewer than 256 shards");
+        let after = self.after.unwrap_or_default();
+        Cursor::new([&[shard], after.as_bytes()].concat())
     }
 }
 
@@ -316,7 +249,14 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Leaves a counter that does not change to those whose it does.
 fn add_within(counter: &AtomicUsize, amount: usize, limit: usize) -> bool {
-    let add = |used: usize| used.checked_add(amount).filter(|sum| amount == 0 || *sum <= limit);
-    counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    let add = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
+    amount == 0 || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+}
+
+fn take_off(counter: &AtomicUsize, amount: usize) {
+    if amount > 0 {
+        counter.fetch_sub(amount, Ordering::Relaxed);
+    }
 }

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Memory;
-use crate::{Clock, KeyValue, Ttl};
+use crate::{Clock, Cursor, KeyValue, Ttl};
 
 fn at(seconds: u64) -> Clock {
     Arc::new(move || std::time::UNIX_EPOCH + Duration::from_secs(seconds))
@@ -9,6 +9,17 @@ fn at(seconds: u64) -> Clock {
 
 fn usage(store: &Memory) -> (usize, usize) {
     store.existing("c").unwrap().unwrap().usage()
+}
+
+const fn seconds(seconds: u64) -> Ttl {
+    Ttl::After(Duration::from_secs(seconds))
+}
+
+/// Lets operations come by in every shard.
+async fn pass(store: &Memory) {
+    for index in 0..1000 {
+        store.get("c", &format!("absent {index}")).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -36,14 +47,93 @@ async fn usage_follows_every_operation() {
 async fn expired_records_are_dropped_in_passing() {
     let mut store = Memory::builder().clock(at(0)).build();
     for index in 0..1000 {
-        let ttl = Ttl::After(Duration::from_secs(1));
-        store.put("c", &index.to_string(), "value".into(), ttl).await.unwrap();
+        store.put("c", &index.to_string(), "value".into(), seconds(1)).await.unwrap();
     }
     store.clock = at(1);
-    for index in 0..1000 {
-        store.get("c", &format!("absent {index}")).await.unwrap();
-    }
+    pass(&store).await;
     assert_eq!(usage(&store), (0, 0));
+}
+
+#[tokio::test]
+async fn a_record_is_dropped_at_its_last_expiry_and_not_before() {
+    let mut store = Memory::builder().clock(at(0)).build();
+    store.put("c", "later", "v".into(), seconds(1)).await.unwrap();
+    store.put("c", "later", "v".into(), seconds(3)).await.unwrap();
+    store.put("c", "sooner", "v".into(), seconds(3)).await.unwrap();
+    store.expire("c", "sooner", seconds(1)).await.unwrap();
+    store.put("c", "never", "v".into(), seconds(1)).await.unwrap();
+    store.expire("c", "never", Ttl::Forever).await.unwrap();
+    for (now, left) in [(0, 3), (1, 2), (2, 2), (3, 1), (1_000_000, 1)] {
+        store.clock = at(now);
+        pass(&store).await;
+        assert_eq!(usage(&store).0, left, "after {now} s");
+    }
+    assert!(store.get("c", "never").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_record_in_another_s_place_has_an_expiry_of_its_own() {
+    let mut store = Memory::builder().clock(at(0)).build();
+    for (old, new) in [(1, 3), (3, 1), (1, 1)] {
+        store.clock = at(0);
+        // One after the other in whichever shard "key" is in.
+        store.put("c", "key", "old".into(), seconds(old)).await.unwrap();
+        store.delete("c", "key").await.unwrap();
+        store.put("c", "key", "new".into(), seconds(new)).await.unwrap();
+        for now in 0..5 {
+            store.clock = at(now);
+            pass(&store).await;
+            assert_eq!(usage(&store).0, usize::from(now < new), "{old} s, {new} s, after {now} s");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_to_find_expired_records_is_bounded() {
+    let store = Memory::builder().clock(at(0)).build();
+    for round in 0..10_000 {
+        // Ever sooner, so that no time on record is good for the next one.
+        store.put("c", "rewritten", "v".into(), seconds(100_000 - round)).await.unwrap();
+        store.put("c", &format!("fresh {round}"), "v".into(), seconds(1)).await.unwrap();
+        store.delete("c", &format!("fresh {round}")).await.unwrap();
+    }
+    let due = store.existing("c").unwrap().unwrap().due();
+    assert!(due <= 100, "{due} times for one record");
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_store_does_no_harm() {
+    let store = Memory::new();
+    store.put("c", "key", "value".into(), Ttl::Forever).await.unwrap();
+    for foreign in [&b""[..], b"\xff", b"\0\xff", b"\x10", b"\xffkey", b"key"] {
+        let page = store.scan("c", "", Some(Cursor::new(foreign)), 10).await.unwrap();
+        assert!(page.keys.len() <= 1 && page.next.is_none(), "{foreign:?}: {page:?}");
+    }
+    let anew = store.scan("c", "", Some(Cursor::new(b"\0\xff")), 10).await.unwrap();
+    assert_eq!(anew.keys, ["key"]);
+}
+
+/// With every other key gone, expired or of another prefix, each page still holds what it should.
+#[tokio::test]
+async fn pages_are_full_until_the_end() {
+    let mut store = Memory::builder().clock(at(0)).build();
+    for index in 0..1000 {
+        let ttl = if index % 2 == 0 { seconds(1) } else { seconds(2) };
+        store.put("c", &format!("{}/{index}", index % 4), "v".into(), ttl).await.unwrap();
+    }
+    store.clock = at(1);
+    let mut sizes = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = store.scan("c", "3/", cursor, 100).await.unwrap();
+        assert!(page.keys.iter().all(|key| key.starts_with("3/")));
+        sizes.push(page.keys.len());
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sizes, [100, 100, 50]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::{Cursor, Entry, KeyValue, Page, Result, Ttl, Version, contract, limit
 /// removable.
 ///
 /// The size is that of what rests. [`Encrypted`](crate::Encrypted) goes around this store, never
-/// inside, and adds to each value: with `Aes256Gcm` 65 bytes, with `Fernet` a third and
+/// inside, and adds to each value: with `Aes256Gcm` 57 bytes, with `Fernet` a third and
 /// a hundred bytes or two, more for long keys. This store is not
 /// [`Protected`](crate::Protected), whatever it wraps.
 ///

@@ -1,3 +1,5 @@
+mod xaes;
+
 use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -7,30 +9,37 @@ use secrecy::SecretString;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::xaes::Xaes;
 use super::ring::{self, KEY_BYTES};
-use crate::{Cipher, Error, ErrorKind, Result};
+use crate::{Cipher, Error, ErrorKind, Result, random};
 
-/// First byte of what is sealed; a later format gets another one. No Fernet token begins with it.
-const FORMAT: u8 = 1;
+/// First byte of what is sealed. No Fernet token begins with one of these.
+const FORMAT: u8 = 2;
+
+/// The format of development versions before the first release: it still opens.
+const FORMAT_1: u8 = 1;
 
 /// From a key string to the key's id.
 const KEY_ID_INFO: &[u8] = b"kv-storage/aes-256-gcm/1 key id";
 
 /// From a key string to a deployment's key; the deployment follows.
-const VALUES_INFO: &[u8] = b"kv-storage/aes-256-gcm/1 values of ";
+const VALUES_INFO: &[u8] = b"kv-storage/aes-256-gcm/2 values of ";
+
+/// The same in format 1.
+const VALUES_INFO_1: &[u8] = b"kv-storage/aes-256-gcm/1 values of ";
 
 const KEY_ID_BYTES: usize = 8;
 
-/// So many random bytes that no two values ever share a one-time key.
+/// The random bytes that a value of format 1 has.
 const SALT_BYTES: usize = 32;
 
 const TAG_BYTES: usize = 16;
 
 /// Where what is sealed holds the ciphertext.
-const CIPHERTEXT_OFFSET: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
+const CIPHERTEXT_OFFSET: usize = 1 + KEY_ID_BYTES + xaes::NONCE_BYTES;
 
-/// AES-256-GCM (NIST SP 800-38D) under a key of its own for every value, derived with
-/// HKDF-SHA256 (RFC 5869).
+/// AES-256-GCM (NIST SP 800-38D) with 192-bit nonces:
+/// [XAES-256-GCM](https://c2sp.org/XAES-256-GCM), under keys derived with HKDF-SHA256 (RFC 5869).
 ///
 /// The binding is associated data. Key strings are those of Fernet, but no Fernet key is ever
 /// used here: they are what keys are derived from, so that one string may serve both ciphers.
@@ -39,21 +48,20 @@ const CIPHERTEXT_OFFSET: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
 ///
 /// Random 96-bit nonces are good for 2^32 messages per key, which a busy store passes. Enforcing
 /// that takes a counter that outlives restarts, is shared by replicas and is not rolled back with
-/// a snapshot. So each value gets 256 random bits instead, and from them a key that seals this
-/// value and nothing else. Two values share a key with a probability below 2^-96 even after 2^80
-/// of them (the birthday bound): there is nothing to count, and rotation is never urgent. A key
-/// that is used once needs no nonce; it is zero.
+/// a snapshot. So each value gets 192 random bits instead: half of them make a key for AES-GCM,
+/// the others are its nonce. Two of 2^80 values share both with a probability of 2^-32, which is
+/// what is accepted of AES-GCM: there is nothing to count, and rotation is never urgent.
 ///
-/// That costs an HKDF expansion and an AES key schedule for every value, whatever its size: the
+/// That costs two AES blocks and a key schedule for every value, whatever its size: the
 /// benchmarks have it beside the bare call.
 ///
 /// # Stored form
 ///
 /// | bytes | content |
 /// | --- | --- |
-/// | 1 | format, `0x01` |
+/// | 1 | format, `0x02` |
 /// | 8 | key id |
-/// | 32 | salt |
+/// | 24 | nonce |
 /// | n | ciphertext, as long as the payload |
 /// | 16 | tag |
 ///
@@ -63,11 +71,14 @@ const CIPHERTEXT_OFFSET: usize = 1 + KEY_ID_BYTES + SALT_BYTES;
 /// | --- | --- | --- |
 /// | root | 32 | HKDF-Extract(no salt, `key`) |
 /// | key id | 8 | HKDF-Expand(root, `kv-storage/aes-256-gcm/1 key id`) |
-/// | deployment's key | 32 | HKDF-Expand(root, `kv-storage/aes-256-gcm/1 values of ` and the deployment) |
-/// | one-time key | 32 | HKDF-Expand(deployment's key, salt) |
+/// | deployment's key | 32 | HKDF-Expand(root, `kv-storage/aes-256-gcm/2 values of ` and the deployment) |
 ///
-/// The payload is sealed with the one-time key, twelve zero bytes as nonce and the binding as
-/// associated data. Changing id or salt changes the key, so they need no more protection.
+/// Nonce, ciphertext and tag are XAES-256-GCM's, with the deployment's key and the binding as
+/// associated data. Changing id or nonce changes the key, so they need no more protection.
+///
+/// Format 1 (`0x01`) is opened and no longer written. It had a salt of 32 bytes for a nonce, and
+/// HKDF-Expand(deployment's key, salt) made the key of the value, used once, with twelve zero
+/// bytes for a nonce; its deployment's key is expanded from `kv-storage/aes-256-gcm/1 values of `.
 pub struct Aes256Gcm {
     /// Never empty, newest first.
     keys: Vec<RingKey>,
@@ -77,7 +88,8 @@ pub struct Aes256Gcm {
 struct RingKey {
     id: [u8; KEY_ID_BYTES],
     root: Hkdf<Sha256>,
-    deployment: Hkdf<Sha256>,
+    values: Xaes,
+    values_1: Hkdf<Sha256>,
 }
 
 impl Aes256Gcm {
@@ -105,9 +117,9 @@ impl Aes256Gcm {
         ring::generate()
     }
 
-    fn seal_with_salt(
+    fn seal_with_nonce(
         &self,
-        salt: &[u8; SALT_BYTES],
+        nonce: &[u8; xaes::NONCE_BYTES],
         binding: &[u8],
         payload: &[u8],
     ) -> Result<Vec<u8>> {
@@ -115,15 +127,11 @@ impl Aes256Gcm {
         let mut sealed = Vec::with_capacity(CIPHERTEXT_OFFSET + payload.len() + TAG_BYTES);
         sealed.push(FORMAT);
         sealed.extend_from_slice(&key.id);
-        sealed.extend_from_slice(salt);
+        sealed.extend_from_slice(nonce);
         sealed.extend_from_slice(payload);
-        let tag = key
-            .one_time(salt)
-            .seal_in_place_separate_tag(
-                nonce(),
-                Aad::from(binding),
-                &mut sealed[CIPHERTEXT_OFFSET..],
-            )
+        let (one_time, nonce) = key.values.one_time(nonce);
+        let tag = one_time
+            .seal_in_place_separate_tag(nonce, Aad::from(binding), &mut sealed[CIPHERTEXT_OFFSET..])
             .map_err(|_| Error::new(ErrorKind::TooLarge, "seal a value: GCM's limit is 64 GiB"))?;
         sealed.extend_from_slice(tag.as_ref());
         Ok(sealed)
@@ -137,31 +145,29 @@ impl RingKey {
         if key.len() != KEY_BYTES {
             return None;
         }
-        let root = Hkdf::new(None, &key);
+        Some(Self::new(Hkdf::new(None, &key), ""))
+    }
+
+    fn new(root: Hkdf<Sha256>, deployment: &str) -> Self {
         let mut id = [0; KEY_ID_BYTES];
         expand(&root, &[KEY_ID_INFO], &mut id);
-        Some(Self { id, deployment: root.clone(), root })
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        expand(&root, &[VALUES_INFO, deployment.as_bytes()], &mut *key);
+        let values = Xaes::new(&key);
+        expand(&root, &[VALUES_INFO_1, deployment.as_bytes()], &mut *key);
+        let values_1 = Hkdf::from_prk(key.as_slice()).expect("the key is as long as a digest");
+        Self { id, root, values, values_1 }
     }
 
-    fn for_deployment(self, deployment: &str) -> Self {
+    /// The key and nonce of a value that was sealed in format 1.
+    fn one_time_1(&self, salt: &[u8; SALT_BYTES]) -> (LessSafeKey, Nonce) {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
-        expand(&self.root, &[VALUES_INFO, deployment.as_bytes()], &mut *key);
-        let deployment = Hkdf::from_prk(key.as_slice()).expect("the key is as long as a digest");
-        Self { deployment, ..self }
-    }
-
-    /// The key of the one value that has this salt.
-    fn one_time(&self, salt: &[u8; SALT_BYTES]) -> LessSafeKey {
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        expand(&self.deployment, &[salt], &mut *key);
+        expand(&self.values_1, &[salt], &mut *key);
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice());
-        LessSafeKey::new(key.expect("the key is as long as AES-256 wants it"))
+        let key = LessSafeKey::new(key.expect("the key is as long as AES-256 wants it"));
+        // A key that is used once needs no nonce.
+        (key, Nonce::assume_unique_for_key([0; NONCE_LEN]))
     }
-}
-
-/// A key that is used once needs no nonce.
-fn nonce() -> Nonce {
-    Nonce::assume_unique_for_key([0; NONCE_LEN])
 }
 
 fn expand(key: &Hkdf<Sha256>, info: &[&[u8]], output: &mut [u8]) {
@@ -178,31 +184,36 @@ impl fmt::Debug for Aes256Gcm {
 
 impl Cipher for Aes256Gcm {
     fn for_deployment(self, deployment: &str) -> Self {
-        let keys = self.keys.into_iter().map(|key| key.for_deployment(deployment)).collect();
+        let keys = self.keys.into_iter().map(|key| RingKey::new(key.root, deployment)).collect();
         Self { keys }
     }
 
     fn seal(&self, binding: &[u8], payload: &[u8]) -> Result<Vec<u8>> {
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "draw a random salt").with_source(error)
-        })?;
-        self.seal_with_salt(&salt, binding, payload)
+        self.seal_with_nonce(&random::bytes("draw a random nonce")?, binding, payload)
     }
 
     fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (&[FORMAT], rest) = sealed.split_first_chunk()? else {
-            return None;
-        };
+        let (format, rest) = sealed.split_first()?;
         let (id, rest) = rest.split_first_chunk::<KEY_ID_BYTES>()?;
-        let (salt, rest) = rest.split_first_chunk::<SALT_BYTES>()?;
-        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
         let key = self.keys.iter().find(|key| key.id == *id)?;
-        let mut payload = Zeroizing::new(vec![0; ciphertext.len()]);
-        key.one_time(salt)
-            .open_separate_gather(nonce(), Aad::from(binding), ciphertext, tag, &mut payload)
+        let ((one_time, nonce), rest) = match *format {
+            FORMAT => {
+                let (nonce, rest) = rest.split_first_chunk()?;
+                (key.values.one_time(nonce), rest)
+            }
+            FORMAT_1 => {
+                let (salt, rest) = rest.split_first_chunk()?;
+                (key.one_time_1(salt), rest)
+            }
+            _ => return None,
+        };
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+        let mut payload = vec![0; ciphertext.len()];
+        // The library overwrites what it decrypted when the tag is wrong.
+        one_time
+            .open_separate_gather(nonce, Aad::from(binding), ciphertext, tag, &mut payload)
             .ok()?;
-        Some(payload)
+        Some(Zeroizing::new(payload))
     }
 }
 

@@ -56,9 +56,9 @@ impl SealedWith {
     }
 
     fn of(sealed: &[u8]) -> Option<Self> {
-        // The version byte of each: of a token, in base64, and of AES-GCM's form.
+        // The version byte of each: of a token, in base64, and of AES-GCM's forms.
         match sealed {
-            [1, ..] => Some(Self::Aes256Gcm),
+            [1 | 2, ..] => Some(Self::Aes256Gcm),
             [b'g', b'A', ..] => Some(Self::Fernet),
             _ => None,
         }
@@ -66,6 +66,16 @@ impl SealedWith {
 }
 
 impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
+    /// Which cipher the deployment's data was sealed with: [`SealedWith::detect`] in the store
+    /// inside. Tells why [`check_keys`](Self::check_keys) failed.
+    ///
+    /// # Errors
+    ///
+    /// What the store fails with.
+    pub async fn sealed_with(&self) -> Result<Option<SealedWith>> {
+        SealedWith::detect(&self.store, &self.deployment).await
+    }
+
     /// Checks that the cipher's keys are those that the deployment's data was sealed with.
     ///
     /// Call it at start-up, before serving. The first call leaves a canary record; later ones

@@ -164,7 +164,7 @@ async fn an_aes_gcm_value_is_the_documented_payload() {
     let payload = cipher.for_deployment(DEPLOYMENT).open(binding, &stored).unwrap();
     let expires_at = (1_780_000_000_000_u64 + 60_000).to_be_bytes();
     assert_eq!(*payload, [&expires_at, b"secret".as_slice()].concat());
-    assert_eq!(stored.len(), b"secret".len() + 65);
+    assert_eq!(stored.len(), b"secret".len() + 57);
 }
 
 async fn a_value_copied_to_another_key_is_refused<C: Ring>() {
@@ -379,4 +379,19 @@ async fn debug_shows_neither_keys_nor_values<C: Ring>() {
     scene.put("codes", "a").await;
     let shown = format!("{:?} {:?}", scene.store, scene.store.get("codes", "a").await);
     assert!(!shown.contains("secret") && !shown.contains(scene.key.expose_secret()), "{shown}");
+}
+
+#[tokio::test]
+async fn a_store_tells_what_sealed_it_and_not_what_would() {
+    let inner = Arc::new(Memory::new());
+    let key = Fernet::generate_key();
+    let keys = std::slice::from_ref(&key);
+    let aes_gcm = Encrypted::new(Arc::clone(&inner), Aes256Gcm::new(keys).unwrap(), DEPLOYMENT);
+    let fernet = Encrypted::new(inner, Fernet::new(keys).unwrap(), DEPLOYMENT);
+    assert_eq!(aes_gcm.sealed_with().await.unwrap(), None);
+    fernet.check_keys().await.unwrap();
+    assert_eq!(aes_gcm.check_keys().await.unwrap_err().kind(), ErrorKind::Misconfigured);
+    for seen in [aes_gcm.sealed_with().await, fernet.sealed_with().await] {
+        assert_eq!(seen.unwrap(), Some(SealedWith::Fernet));
+    }
 }

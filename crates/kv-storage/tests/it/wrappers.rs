@@ -148,8 +148,8 @@ async fn a_limit_refuses_larger_values_and_changes_nothing() {
 async fn a_limit_counts_what_rests() {
     let inner = Limited::new(Memory::new(), 100).unwrap();
     let store = encrypted(inner, &Aes256Gcm::generate_key());
-    put(&store, "c", vec![0; 35]).await.unwrap();
-    let error = put(&store, "c", vec![0; 36]).await.unwrap_err();
+    put(&store, "c", vec![0; 43]).await.unwrap();
+    let error = put(&store, "c", vec![0; 44]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(error.to_string(), "a value of 101 bytes is over the limit of 100");
 }

@@ -4,12 +4,13 @@ use proptest::prelude::*;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Aes256Gcm, CIPHERTEXT_OFFSET, KEY_ID_BYTES, SALT_BYTES, TAG_BYTES};
+use super::{Aes256Gcm, CIPHERTEXT_OFFSET, KEY_ID_BYTES, TAG_BYTES, xaes::NONCE_BYTES};
 use crate::{Cipher, ErrorKind};
 
-const SEAL: &str = include_str!("../../../tests/vectors/aes-gcm/seal.json");
+const FORMAT_1: &str = include_str!("../../../tests/vectors/aes-gcm/format-1.json");
+const FORMAT_2: &str = include_str!("../../../tests/vectors/aes-gcm/format-2.json");
 
-const SALT: std::ops::Range<usize> = 1 + KEY_ID_BYTES..CIPHERTEXT_OFFSET;
+const NONCE: std::ops::Range<usize> = 1 + KEY_ID_BYTES..CIPHERTEXT_OFFSET;
 
 fn one_key() -> Aes256Gcm {
     Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap()
@@ -21,38 +22,68 @@ fn unhex(hex: &Value) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-#[test]
-fn another_implementation_seals_the_same_bytes() {
-    let file: Value = serde_json::from_str(SEAL).unwrap();
+fn cipher_of(vector: &Value) -> Aes256Gcm {
+    let key = SecretString::from(vector["key"].as_str().unwrap());
+    let deployment = vector["deployment"].as_str().unwrap();
+    Aes256Gcm::new(&[key]).unwrap().for_deployment(deployment)
+}
+
+fn vectors(file: &str) -> Vec<Value> {
+    let file: Value = serde_json::from_str(file).unwrap();
     let vectors = file["vectors"].as_array().unwrap();
     assert!(!vectors.is_empty());
-    for vector in vectors {
-        let key = SecretString::from(vector["key"].as_str().unwrap());
-        let deployment = vector["deployment"].as_str().unwrap();
-        let cipher = Aes256Gcm::new(&[key]).unwrap().for_deployment(deployment);
-        let [binding, payload, salt, sealed] =
-            ["binding", "payload", "salt", "sealed"].map(|part| unhex(&vector[part]));
-        let salt = salt.try_into().unwrap();
-        let made = cipher.seal_with_salt(&salt, &binding, &payload).unwrap();
+    vectors.clone()
+}
+
+#[test]
+fn another_implementation_seals_the_same_bytes() {
+    for vector in vectors(FORMAT_2) {
+        let cipher = cipher_of(&vector);
+        let [binding, payload, nonce, sealed] =
+            ["binding", "payload", "nonce", "sealed"].map(|part| unhex(&vector[part]));
+        let nonce = nonce.try_into().unwrap();
+        let made = cipher.seal_with_nonce(&nonce, &binding, &payload).unwrap();
         assert_eq!(made, sealed, "{}", vector["desc"]);
         assert_eq!(*cipher.open(&binding, &sealed).unwrap(), payload, "{}", vector["desc"]);
     }
 }
 
+/// What is no longer written opens all the same, for its binding and unchanged only.
 #[test]
-fn every_value_has_a_salt_and_so_a_key_of_its_own() {
+fn what_format_1_sealed_opens() {
+    for vector in vectors(FORMAT_1) {
+        let cipher = cipher_of(&vector);
+        let [binding, payload, sealed] =
+            ["binding", "payload", "sealed"].map(|part| unhex(&vector[part]));
+        assert_eq!(*cipher.open(&binding, &sealed).unwrap(), payload, "{}", vector["desc"]);
+        assert!(cipher.open(b"another", &sealed).is_none());
+        for index in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[index] ^= 1;
+            assert!(cipher.open(&binding, &changed).is_none(), "byte {index}");
+            assert!(cipher.open(&binding, &sealed[..index]).is_none(), "cut to {index}");
+        }
+    }
+}
+
+#[test]
+fn every_value_has_a_nonce_and_so_a_key_of_its_own() {
     let cipher = one_key();
     let sealed: Vec<_> = (0..1000).map(|_| cipher.seal(b"b", b"payload").unwrap()).collect();
-    let salts: HashSet<_> = sealed.iter().map(|sealed| &sealed[SALT]).collect();
+    let nonces: HashSet<_> = sealed.iter().map(|sealed| &sealed[NONCE]).collect();
     let rests: HashSet<_> = sealed.iter().map(|sealed| &sealed[CIPHERTEXT_OFFSET..]).collect();
-    assert_eq!((salts.len(), rests.len()), (1000, 1000));
-    // And the salt does make the key: the same value under two of them has nothing in common.
-    let [first, second] = [[1; SALT_BYTES], [2; SALT_BYTES]]
-        .map(|salt| cipher.seal_with_salt(&salt, b"b", &[0; 64]).unwrap());
-    let blocks = |sealed: &[u8]| -> HashSet<Vec<u8>> {
+    assert_eq!((nonces.len(), rests.len()), (1000, 1000));
+    // And every byte of it counts: the same value under two of them has nothing in common.
+    let blocks = |nonce: &[u8; NONCE_BYTES]| -> HashSet<Vec<u8>> {
+        let sealed = cipher.seal_with_nonce(nonce, b"b", &[0; 64]).unwrap();
         sealed[CIPHERTEXT_OFFSET..].chunks(16).map(<[u8]>::to_vec).collect()
     };
-    assert!(blocks(&first).is_disjoint(&blocks(&second)));
+    let first = blocks(&[1; NONCE_BYTES]);
+    for index in 0..NONCE_BYTES {
+        let mut nonce = [1; NONCE_BYTES];
+        nonce[index] = 2;
+        assert!(blocks(&nonce).is_disjoint(&first), "byte {index}");
+    }
 }
 
 #[test]
@@ -79,10 +110,10 @@ fn parts_of_two_values_do_not_mix() {
     let [first, second] =
         [b"payload 1", b"payload 2"].map(|payload| cipher.seal(b"b", payload).unwrap());
     let tag = first.len() - TAG_BYTES;
-    for border in [SALT.start, SALT.end, tag] {
+    for border in [NONCE.start, NONCE.end, tag] {
         let mixed = [&first[..border], &second[border..]].concat();
         // With the same key id, everything behind it is just the second value.
-        assert_eq!(cipher.open(b"b", &mixed).is_some(), border == SALT.start, "{border}");
+        assert_eq!(cipher.open(b"b", &mixed).is_some(), border == NONCE.start, "{border}");
     }
 }
 
@@ -112,12 +143,12 @@ fn the_key_id_finds_the_key_in_the_ring() {
         assert!(ring.open(b"b", &alone.seal(b"b", b"p").unwrap()).is_some());
     }
     let sealed = ring.seal(b"b", b"p").unwrap();
-    assert_eq!(sealed[1..SALT.start], ring.keys[0].id);
+    assert_eq!(sealed[1..NONCE.start], ring.keys[0].id);
     assert!(Aes256Gcm::new(&keys[..1]).unwrap().open(b"b", &sealed).is_some());
     assert!(Aes256Gcm::new(&keys[1..]).unwrap().open(b"b", &sealed).is_none());
     // An id says which key to try, not that it is the right one.
     let mut claimed = sealed;
-    claimed[1..SALT.start].copy_from_slice(&ring.keys[1].id);
+    claimed[1..NONCE.start].copy_from_slice(&ring.keys[1].id);
     assert!(ring.open(b"b", &claimed).is_none());
 }
 
@@ -189,11 +220,15 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_do_not_open_and_do_not_panic(sealed: Vec<u8>, claim_the_key: bool) {
+    fn hostile_bytes_do_not_open_and_do_not_panic(
+        sealed: Vec<u8>,
+        format in 0..4_u8,
+        claim_the_key: bool,
+    ) {
         let cipher = one_key();
         let mut sealed = sealed;
         if claim_the_key {
-            sealed.splice(..0, [&[1][..], &cipher.keys[0].id].concat());
+            sealed.splice(..0, [&[format][..], &cipher.keys[0].id].concat());
         }
         prop_assert!(cipher.open(b"b", &sealed).is_none());
     }

@@ -1,6 +1,13 @@
 //! What is particular to `Disk`: the directory, its lock, its size, and what is wrong with places.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, UNIX_EPOCH},
+};
 
 use kv_storage::{
     Aes256Gcm, Disk, Encrypted, Entry, Error, ErrorKind, KeyValue, Ttl, open, testing::TestClock,
@@ -120,6 +127,8 @@ async fn only_the_owner_may_read_the_directory() {
 async fn expired_records_give_their_space_back() {
     const ROUNDS: usize = 12;
     const RECORDS: usize = 400;
+    /// Files that are smaller are not made smaller still.
+    const COMPACT_FROM_BYTES: u64 = 8 * 1024 * 1024;
 
     let directory = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
@@ -132,7 +141,7 @@ async fn expired_records_give_their_space_back() {
         for index in 0..RECORDS {
             let store = Arc::clone(&store);
             writing.spawn(async move {
-                let value = vec![u8::try_from(index % 256).unwrap(); 6000].into();
+                let value = vec![u8::try_from(index % 256).unwrap(); 12_000].into();
                 let ttl = Ttl::After(Duration::from_secs(10));
                 store.put("c", &format!("{round}/{index}"), value, ttl).await.unwrap();
             });
@@ -143,10 +152,11 @@ async fn expired_records_give_their_space_back() {
     }
     let (first, most) = (lengths[0], *lengths.iter().max().unwrap());
     assert!(most <= 4 * first, "{ROUNDS} times the records took {lengths:?} bytes");
+    assert!(most > COMPACT_FROM_BYTES, "the records took only {lengths:?} bytes");
     // Once nothing is left, the file shrinks; each write sweeps, and looks at the file.
     for index in 0..2 * RECORDS {
         store.put("c", "only", index.to_string().into(), Ttl::Forever).await.unwrap();
-        if length() < first / 2 {
+        if length() < COMPACT_FROM_BYTES {
             return assert_eq!(store.scan("c", "", None, 10).await.unwrap().keys, ["only"]);
         }
     }
@@ -270,4 +280,59 @@ async fn a_url_opens_it() {
     assert_eq!(store.get("c", "k").await.unwrap().unwrap().value, "value");
     let error = open(&url).await.unwrap_err();
     assert!(error.to_string().ends_with("the URL's form is disk:///path/to/directory"), "{error}");
+}
+
+/// A directory as format 1 makes it, written with the engine alone so that it stays what it was.
+fn write_format_1(directory: &Path) {
+    const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+    const EXPIRING: TableDefinition<'_, (i64, &[u8]), ()> = TableDefinition::new("expiring");
+    const ABOUT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kv-storage");
+
+    let database = Database::create(directory.join("entries.redb")).unwrap();
+    let writing = database.begin_write().unwrap();
+    {
+        let mut about = writing.open_table(ABOUT).unwrap();
+        about.insert("format", [1].as_slice()).unwrap();
+        about.insert("batch", [9; 16].as_slice()).unwrap();
+        let mut entries = writing.open_table(ENTRIES).unwrap();
+        let mut expiring = writing.open_table(EXPIRING).unwrap();
+        // The version, the expiry in milliseconds or the greatest number for never, the value.
+        let records: [(&[u8], u8, i64, &[u8]); 4] = [
+            (b"records\0", 1, 61_000, b""),
+            (b"records\0key\0with\xf0\x9f\x94\x91", 2, i64::MAX, b"\0\xff\x27\x5c"),
+            (b"records\0plain", 3, i64::MAX, b"value"),
+            (b"records_\0other", 4, i64::MAX, b"other"),
+        ];
+        for (key, version, expires_at, value) in records {
+            let stored = [&[version; 16], &expires_at.to_be_bytes()[..], value].concat();
+            entries.insert(key, stored.as_slice()).unwrap();
+            if expires_at != i64::MAX {
+                expiring.insert((expires_at, key), ()).unwrap();
+            }
+        }
+    }
+    writing.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_of_format_1_opens() {
+    let directory = tempfile::tempdir().unwrap();
+    write_format_1(directory.path());
+    let clock = Arc::new(AtomicU64::new(60));
+    let now = Arc::clone(&clock);
+    let tell = move || UNIX_EPOCH + Duration::from_secs(now.load(Ordering::Relaxed));
+    let store = Disk::builder(directory.path()).clock(Arc::new(tell)).open().await.unwrap();
+    let keys = store.scan("records", "", None, 10).await.unwrap().keys;
+    assert_eq!(keys, ["", "key\0with\u{1f511}", "plain"]);
+    let plain = store.get("records", "plain").await.unwrap().unwrap();
+    let version = kv_storage::Version::from_bytes([3; 16]);
+    assert_eq!(plain, Entry { value: "value".into(), version });
+    let bytes = store.get("records", "key\0with\u{1f511}").await.unwrap().unwrap();
+    assert_eq!(bytes.value, [0, 0xff, 0x27, 0x5c][..]);
+    assert_eq!(store.get("records", "").await.unwrap().unwrap().value, "");
+    let swap = store.compare_and_swap("records", "plain", version, "new".into(), Ttl::Keep);
+    assert!(swap.await.unwrap().is_some());
+    clock.store(61, Ordering::Relaxed);
+    assert_eq!(store.get("records", "").await.unwrap(), None, "its time was up");
+    assert_eq!(store.get("records", "plain").await.unwrap().unwrap().value, "new");
 }

@@ -99,14 +99,35 @@ pub(crate) async fn encrypted<S: KeyValue>(
         }
         (chosen, _) => chosen.unwrap_or(DEFAULT),
     };
+    encrypted_with(kind, database, keys, issuer, place).await
+}
+
+/// Fails if another process has written meanwhile with another cipher or other keys: replicas may
+/// begin at the same time.
+async fn encrypted_with<S: KeyValue>(
+    kind: SealedWith,
+    database: S,
+    keys: &[SecretString],
+    issuer: &str,
+    place: &str,
+) -> anyhow::Result<Encrypted<Metered<S>, StorageCipher>> {
     let cipher = StorageCipher::new(kind, keys).context("the storage keys are not usable")?;
     let storage = Encrypted::new(Metered::new(database)?, cipher, issuer);
     match storage.check_keys().await {
         Ok(()) => Ok(storage),
-        Err(error) if error.kind() == ErrorKind::Misconfigured => Err(anyhow!(
-            "the state in {place} was encrypted with other storage keys; \
-             put them back, or use another place"
-        )),
+        Err(error) if error.kind() == ErrorKind::Misconfigured => {
+            match storage.sealed_with().await.context("could not use the storage")? {
+                Some(found) if found != kind => Err(anyhow!(
+                    "another process has begun to encrypt the state in {place} with {found} while \
+                     this one was about to with {kind}; give all of them the same {}",
+                    STORAGE_CIPHER.own_name().flag()
+                )),
+                _ => Err(anyhow!(
+                    "the state in {place} was encrypted with other storage keys; \
+                     put them back, or use another place"
+                )),
+            }
+        }
         Err(error) => Err(error).context("could not use the storage"),
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use kv_storage::{Aes256Gcm, Fernet, KeyValue, Memory, SealedWith, Ttl};
 
-use super::encrypted;
+use super::{encrypted, encrypted_with};
 
 const ISSUER: &str = "https://issuer.example";
 
@@ -62,4 +62,21 @@ async fn other_keys_are_refused_whatever_the_cipher() {
         let complaint = open(Fernet::generate_key()).await.unwrap_err().to_string();
         assert!(complaint.contains("was encrypted with other storage keys"), "{complaint}");
     }
+}
+
+/// Of two replicas on an empty storage, both find nothing, and one writes first.
+#[tokio::test]
+async fn the_second_of_two_ciphers_that_begin_at_once_is_told_of_the_first() {
+    let keys = [Aes256Gcm::generate_key()];
+    let database = Arc::new(Memory::new());
+    let begin =
+        async |kind| encrypted_with(kind, Arc::clone(&database), &keys, ISSUER, "redis").await;
+    begin(SealedWith::Fernet).await.unwrap();
+    let complaint = begin(SealedWith::Aes256Gcm).await.unwrap_err().to_string();
+    assert_eq!(
+        complaint,
+        "another process has begun to encrypt the state in redis with fernet while this one was \
+         about to with aes-gcm; give all of them the same --storage-cipher"
+    );
+    begin(SealedWith::Fernet).await.unwrap();
 }

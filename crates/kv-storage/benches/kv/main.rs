@@ -89,36 +89,50 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// The first half of its line.
+    fn name(&self) -> String {
+        let Self { kind, store, beside, operation, bytes, tasks } = self;
+        format!("{kind} | {store} | {beside} | {operation} | {bytes} | {tasks}")
+    }
+
+    fn is_wanted(&self, wanted: Option<&str>) -> bool {
+        wanted.is_none_or(|word| self.name().contains(word))
+    }
+
     /// Measures and prints it, if it is wanted.
     fn measure(&self, wanted: Option<&str>, figures: impl FnOnce() -> Figures) {
-        let Self { kind, store, beside, operation, bytes, tasks } = self;
-        let name = format!("{kind} | {store} | {beside} | {operation} | {bytes} | {tasks}");
-        if wanted.is_none_or(|word| name.contains(word)) {
+        if self.is_wanted(wanted) {
             let Figures { rounds_per_second, ratio } = figures();
-            let per_second = rounds_per_second * f64::from(u32::try_from(*tasks).unwrap());
-            println!("{name} | {per_second:.0} | {ratio:.3}");
+            let per_second = rounds_per_second * f64::from(u32::try_from(self.tasks).unwrap());
+            println!("{} | {per_second:.0} | {ratio:.3}", self.name());
         }
     }
 }
 
 fn pair(runtime: &Runtime, pair: &Pair, bytes: usize, wanted: Option<&str>) {
+    let Pair { kind, store, beside, ours, raw } = pair;
+    let operations: &[Operation] = if *kind == "wrapper" { &OF_WRAPPERS } else { &OPERATIONS };
+    let cases: Vec<(Operation, Case<'_>)> = operations
+        .iter()
+        .flat_map(|operation| TASKS.map(|tasks| (*operation, tasks)))
+        .map(|(operation, tasks)| {
+            (operation, Case { kind, store, beside, operation: operation.name(), bytes, tasks })
+        })
+        .filter(|(_, case)| case.is_wanted(wanted))
+        .collect();
+    if cases.is_empty() {
+        return;
+    }
     let data = Arc::new(Data::new(bytes));
     runtime.block_on(async {
-        pair.ours.fill(&data).await;
-        pair.raw.fill(&data).await;
+        ours.fill(&data).await;
+        raw.fill(&data).await;
     });
-    let operations: &[Operation] = if pair.kind == "wrapper" { &OF_WRAPPERS } else { &OPERATIONS };
-    for operation in operations {
-        for tasks in TASKS {
-            let Pair { kind, store, beside, ours, raw } = pair;
-            let case = Case { kind, store, beside, operation: operation.name(), bytes, tasks };
-            let run = |subject: &Subject, rounds| {
-                runtime.block_on(spread(*operation, subject, &data, tasks, rounds))
-            };
-            case.measure(wanted, || {
-                in_turns(|rounds| run(ours, rounds), |rounds| run(raw, rounds))
-            });
-        }
+    for (operation, case) in cases {
+        let run = |subject: &Subject, rounds| {
+            runtime.block_on(spread(operation, subject, &data, case.tasks, rounds))
+        };
+        case.measure(None, || in_turns(|rounds| run(ours, rounds), |rounds| run(raw, rounds)));
     }
 }
 

@@ -70,9 +70,11 @@ class Commands:
         self.storage = Storage()
         self.client = None
 
-    async def connect(self, url):
+    async def connect(self, url, document=None):
         metadata = OAuthClientMetadata(client_name="python", redirect_uris=[REDIRECT_URI])
-        auth = OAuthClientProvider(url, metadata, self.storage, redirect, callback)
+        auth = OAuthClientProvider(
+            url, metadata, self.storage, redirect, callback, client_metadata_url=document
+        )
         http = await self.stack.enter_async_context(httpx2.AsyncClient(auth=auth, timeout=60))
         transport = streamable_http_client(url, http_client=http)
         self.client = await self.stack.enter_async_context(Client(transport))

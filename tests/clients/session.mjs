@@ -75,8 +75,9 @@ export function run(name, sdk) {
   }
 
   return answer({
-    connect({ url }) {
+    connect({ url, document }) {
       endpoint = url;
+      if (document) login.clientMetadataUrl = document;
       return authorized(connect);
     },
     async tools() {

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 
@@ -29,6 +29,8 @@ const ENVIRONMENT_PREFIX: &str = "OIDC_PROXY_";
 #[derive(Debug)]
 pub struct Settings {
     arguments: Vec<OsString>,
+    /// A PEM file, in place of the machine's own certificates.
+    authorities: Option<PathBuf>,
     place: TempDir,
     listen: SocketAddr,
     base_url: String,
@@ -53,7 +55,13 @@ impl Settings {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
         let listen = listener.local_addr()?;
         let base_url = format!("http://{listen}");
-        Ok(Self { arguments: Vec::new(), place: tempfile::tempdir()?, listen, base_url })
+        Ok(Self {
+            arguments: Vec::new(),
+            authorities: None,
+            place: tempfile::tempdir()?,
+            listen,
+            base_url,
+        })
     }
 
     /// Is reached under another URL than that of its port.
@@ -67,6 +75,13 @@ impl Settings {
     #[must_use]
     pub fn set(mut self, name: &str, value: impl AsRef<str>) -> Self {
         self.arguments.push(format!("--{name}={}", value.as_ref()).into());
+        self
+    }
+
+    /// Trusts the authorities in this PEM file instead of the machine's.
+    #[must_use]
+    pub fn trusting(mut self, authorities: impl Into<PathBuf>) -> Self {
+        self.authorities = Some(authorities.into());
         self
     }
 
@@ -97,6 +112,9 @@ impl Settings {
         // What the person who runs the tests has set is not meant for this.
         for name in ours {
             command.env_remove(name);
+        }
+        if let Some(authorities) = &self.authorities {
+            command.env("SSL_CERT_FILE", authorities);
         }
         let storage = format!("sqlite://{}/state.sqlite", self.place().display());
         let mut child = command

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
 /// A client and the person who uses it.
 pub(crate) struct Driver {
     client: Client,
+    /// The URL of the document that describes the client, if there is one.
+    document: Option<String>,
     pub(crate) person: Person,
 }
 
@@ -85,7 +87,13 @@ impl Driver {
             Some(name) => Client::Script(Box::new(Script::start(name, &[])?)),
             None => Client::Rmcp(Box::default()),
         };
-        Ok(Self { client, person: Person { intent, logins: 0 } })
+        Ok(Self { client, document: None, person: Person { intent, logins: 0 } })
+    }
+
+    /// The same, described by the document at this URL.
+    pub(crate) fn described_by(mut self, document: &str) -> Self {
+        self.document = Some(document.to_owned());
+        self
     }
 
     /// Discovery, registration, login and the connection: all by itself.
@@ -93,7 +101,11 @@ impl Driver {
         match &mut self.client {
             Client::Rmcp(client) => client.connect(endpoint, &mut self.person).await?,
             Client::Script(_) => {
-                self.say(json!({"do": "connect", "url": endpoint})).await?;
+                let mut command = json!({"do": "connect", "url": endpoint});
+                if let Some(document) = &self.document {
+                    command["document"] = json!(document);
+                }
+                self.say(command).await?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Real clients and real providers, with the built binary between them.
 
 mod browser;
+mod document;
 mod driver;
 mod front;
 mod installed;
@@ -71,5 +72,19 @@ mod openid_configuration_alone {
     #[tokio::test]
     async fn typescript_legacy() -> anyhow::Result<()> {
         front::journey(Kind::Legacy, HIDDEN).await
+    }
+}
+
+mod described_by_a_document {
+    use super::*;
+
+    #[tokio::test]
+    async fn typescript() -> anyhow::Result<()> {
+        document::journey(Kind::Modern).await
+    }
+
+    #[tokio::test]
+    async fn python() -> anyhow::Result<()> {
+        document::journey(Kind::Python).await
     }
 }

@@ -10,6 +10,7 @@ use oauth_proxy::{
 };
 use secrecy::SecretString;
 use serde_json::json;
+use token_verifier::VerifyError;
 
 use crate::support::{Deployment, Tokens, person, until};
 
@@ -325,6 +326,51 @@ async fn after_its_end_a_client_waits_for_one_call_and_no_more() {
     let next = refreshing.await.unwrap();
     assert_eq!(next.expires_in, 300, "the other's call says that the provider is down");
     assert_eq!(session.asked(), 1);
+}
+
+#[tokio::test]
+async fn whoever_needs_the_token_itself_waits_for_one_call_and_no_more() {
+    let session = Session::due_with(|lifetimes| lifetimes.provider_call = MARGIN).await;
+    let proxy = session.deployment.proxy.clone();
+    let verifier = proxy.verifier();
+    let principal = verifier.verify(&session.tokens.access, proxy.resource()).await.unwrap();
+    session.deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
+    session.hang();
+    assert_eq!(session.call().await, StatusCode::OK);
+    session.until_asked(1).await;
+    assert!(proxy.provider_token(&principal).await.is_ok(), "it is good for a while");
+    session.deployment.clock.advance(MARGIN);
+    let wanting = tokio::spawn(async move { proxy.provider_token(&principal).await });
+    // It has seen that somebody else is at it.
+    session.deployment.storage.operations();
+    until(async || session.deployment.storage.operations() > 0).await;
+    assert!(!wanting.is_finished());
+    session.answer();
+    let token = wanting.await.unwrap();
+    assert!(matches!(token, Err(VerifyError::Unavailable { .. })), "it is over, and none is had");
+    assert_eq!(session.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_lease_is_given_back_although_the_client_rotated_meanwhile() {
+    for tolerance in [Duration::ZERO, MARGIN] {
+        let session = Session::due_with(|lifetimes| {
+            lifetimes.provider_call = MARGIN;
+            lifetimes.provider_outage_tolerance = tolerance;
+        })
+        .await;
+        session.deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
+        session.hang();
+        assert_eq!(session.call().await, StatusCode::OK);
+        session.until_asked(1).await;
+        let tokens = &session.tokens;
+        Tokens::of(&session.deployment.refresh(&session.client, &tokens.refresh).await);
+        session.deployment.clock.advance(MARGIN + Duration::from_secs(1));
+        assert!(is_leased(&session).await);
+        session.answer();
+        session.settle().await;
+        assert!(!is_leased(&session).await, "{tolerance:?}");
+    }
 }
 
 #[tokio::test]

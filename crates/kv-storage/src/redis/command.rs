@@ -2,7 +2,7 @@
 
 use std::{io::Write, sync::LazyLock, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use redis::{Arg, Cmd, RedisWrite, Script, ToRedisArgs, Value};
 
 use super::error;
@@ -247,7 +247,8 @@ pub(super) fn entry(value: Value) -> Result<Option<Entry>> {
         Value::BulkString(stored) => match stored.first_chunk() {
             Some(version) => {
                 let version = Version::from_bytes(*version);
-                let value = Bytes::from(stored).slice(Version::LENGTH..);
+                let mut value = Bytes::from(stored);
+                value.advance(Version::LENGTH);
                 Ok(Some(Entry { value, version }))
             }
             None => Err(error::corrupt("a record")),

@@ -8,8 +8,9 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How many writes wait for nobody after one has waited in vain: who is alone is hardly held up.
-const IN_VAIN: u8 = 32;
+/// How many writes wait for nobody at most after some have waited in vain, so that who is alone is
+/// hardly held up. It begins with one and doubles, for another thread may come too early by chance.
+const MOST_HURRIED: u8 = 32;
 
 /// Lets every task that is ready now add its command before anything is written.
 ///
@@ -22,11 +23,13 @@ pub(super) struct Gather<S> {
     before: Option<usize>,
     /// How many writes go without waiting.
     hurried: u8,
+    /// How many that were the last time; none if others came.
+    pause: u8,
 }
 
 impl<S> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, before: None, hurried: 0 }
+        Self { stream, before: None, hurried: 0, pause: 0 }
     }
 }
 
@@ -44,8 +47,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
                 return Poll::Pending;
             }
             None => self.hurried -= 1,
-            Some(before) if bytes.len() <= before => self.hurried = IN_VAIN,
-            Some(_) => {}
+            Some(before) if bytes.len() <= before => {
+                self.pause = (2 * self.pause).clamp(1, MOST_HURRIED);
+                self.hurried = self.pause;
+            }
+            Some(_) => self.pause = 0,
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.before = None;
@@ -129,11 +135,13 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(polls(&mut gather, &mut vec![1], true), 2, "others came");
         }
-        assert_eq!(polls(&mut gather, &mut vec![1], false), 2);
-        for _ in 0..IN_VAIN {
-            assert_eq!(polls(&mut gather, &mut vec![1], false), 1);
+        for hurried in [1, 2, 4, 8, 16, MOST_HURRIED, MOST_HURRIED] {
+            assert_eq!(polls(&mut gather, &mut vec![1], false), 2, "once in a while it is tried");
+            for _ in 0..hurried {
+                assert_eq!(polls(&mut gather, &mut vec![1], true), 1);
+            }
         }
-        assert_eq!(polls(&mut gather, &mut vec![1], true), 2, "once in a while it is tried");
+        assert_eq!(polls(&mut gather, &mut vec![1], true), 2, "others came again");
         assert_eq!(polls(&mut gather, &mut vec![1], true), 2);
     }
 

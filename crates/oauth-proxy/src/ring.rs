@@ -5,6 +5,9 @@
 //! others sign, and would log people out; it must not start. A process whose first key is another
 //! one that the record does not know promotes that key. One whose first key was promoted before
 //! is a replica that was not restarted yet, and changes nothing.
+//!
+//! Every start writes the record anew, so that it is encrypted with the storage key of the day: one
+//! that nothing is encrypted with can be retired.
 
 use std::time::Duration;
 
@@ -82,12 +85,11 @@ pub(crate) async fn check(app: &App, ring: &KeyRing) -> Result<(), SigningKeysEr
                 found: found.join(", "),
             });
         }
-        if record.ids.iter().any(|id| id == ours) {
-            return Ok(());
-        }
-        record.ids.push(ours.to_owned());
-        if record.ids.len() > MAX_PROMOTED {
-            record.ids.remove(0);
+        if record.ids.iter().all(|id| id != ours) {
+            record.ids.push(ours.to_owned());
+            if record.ids.len() > MAX_PROMOTED {
+                record.ids.remove(0);
+            }
         }
         let written = app.store.compare_and_swap(key, version, &record, KEPT).await;
         if written.map_err(storage)?.is_some() {

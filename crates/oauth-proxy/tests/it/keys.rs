@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::StatusCode;
 use jwt_issuer::{KeyRing, MasterKey, SigningAlgorithm};
-use kv_storage::{KeyValue, Memory};
+use kv_storage::{Encrypted, Fernet, KeyValue, Memory};
 use oauth_proxy::SigningKeysError;
+use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::support::{Deployment, TestClock, Tokens};
@@ -181,6 +182,22 @@ async fn a_process_without_the_key_that_signs_does_not_start() {
     start(&store, &[2]).await.unwrap();
     // A promotion without a rotation before it: the others would not understand us.
     assert_eq!(foreign(start(&store, &[3]).await), id(2));
+}
+
+#[tokio::test]
+async fn the_record_of_signing_keys_follows_the_storage_key() {
+    let inner: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let (old, new) = (Fernet::generate_key(), Fernet::generate_key());
+    let store = |keys: &[SecretString]| -> Arc<dyn KeyValue> {
+        let cipher = Fernet::new(keys).unwrap();
+        Arc::new(Encrypted::new(Arc::clone(&inner), cipher, "https://proxy.example"))
+    };
+    start(&store(std::slice::from_ref(&old)), &[1]).await.unwrap();
+    // The new storage key is promoted, and then the old one retired.
+    start(&store(&[new.clone(), old]), &[1]).await.unwrap();
+    let retired = store(&[new]);
+    assert_eq!(foreign(start(&retired, &[2]).await), key(1).id().to_string());
+    start(&retired, &[1]).await.unwrap();
 }
 
 #[tokio::test]

@@ -84,14 +84,40 @@ impl Work {
             Ok(None) => return Ok(Renewal::Conflict),
             // If it is ours after all, nobody else would work under it until it ends.
             Err(error) if error.is_outcome_unknown() => {
-                match store.get::<Grant>(&grant.id).await? {
-                    Some(fresh) if self.holds(&fresh.record) => stored = fresh,
-                    _ => return Ok(Renewal::Conflict),
+                let id = grant.id.clone();
+                match store.get::<Grant>(&id).await {
+                    Ok(Some(fresh)) if self.holds(&fresh.record) => stored = fresh,
+                    Ok(_) => return Ok(Renewal::Conflict),
+                    Err(error) => {
+                        let tasks = self.app.tasks.clone();
+                        tasks.spawn(context::carried(self.catch_up(id)));
+                        return Err(error.into());
+                    }
                 }
             }
             Err(error) => return Err(error.into()),
         }
         self.run(stored).await
+    }
+
+    /// Does what is to be done under a lease that may have been taken, when the storage is back; who
+    /// asked for it was told to come later.
+    async fn catch_up(self, id: String) {
+        while self.app.clock.now() < self.lease.until {
+            tokio::time::sleep(WRITE_RETRY).await;
+            match self.app.store.get::<Grant>(&id).await {
+                Ok(Some(fresh)) if self.holds(&fresh.record) => {
+                    if let Err(error) = self.run(fresh).await {
+                        tracing::warn!(cause = %error, "a late renewal came to nothing");
+                    }
+                    return;
+                }
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::debug!(cause = %chain(&error), "the storage is still gone");
+                }
+            }
+        }
     }
 
     async fn run(self, stored: Stored<Grant>) -> Result<Renewal, OAuthError> {

@@ -6,7 +6,7 @@ use http::StatusCode;
 use oauth_proxy::{AccessPolicy, provider::ProviderError};
 use serde_json::json;
 
-use crate::support::{Browser, Deployment, Tokens, param, person, until};
+use crate::support::{Browser, Deployment, Fault, Tokens, param, person, until};
 
 const SHORT: Duration = Duration::from_mins(10);
 
@@ -70,6 +70,19 @@ async fn of_32_simultaneous_refreshes_one_calls_the_provider() {
     }
     assert_eq!(successors.len(), 1);
     assert_eq!(deployment.provider.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn an_outage_leaves_no_lease_that_nobody_works_under() {
+    let (deployment, client, tokens) = due().await;
+    // The client, the grant, and then the lease, whose writing nobody hears of.
+    deployment.storage.fail_at(2, Fault::GrantsLost);
+    let later = deployment.refresh(&client, &tokens.refresh).await;
+    later.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    deployment.storage.heal();
+    let next = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert_eq!(deployment.provider.refreshes(), 1);
+    Tokens::of(&deployment.refresh(&client, &next.refresh).await);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// The write does not happen, and the caller does not know.
     RequestLost,
+    /// As [`Self::AnswerLost`], and from then on no grant can be read or written.
+    GrantsLost,
     /// Nothing is removed, and the caller is told so; what is not a removal works.
     NotRemoved,
 }
@@ -235,6 +237,10 @@ impl Probe {
             Some(Fault::Down | Fault::NotRemoved) => Err(down()),
             Some(Fault::AnswerLost) => Ok(true),
             Some(Fault::RequestLost) => Err(unknown()),
+            Some(Fault::GrantsLost) => {
+                self.fail("grants");
+                Ok(true)
+            }
             None => Ok(false),
         }
     }

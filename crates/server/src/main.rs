@@ -15,6 +15,8 @@ mod demo;
 mod identity;
 mod inspect;
 mod keys;
+#[cfg(feature = "kill-points")]
+mod kill_point;
 mod listen;
 mod log;
 mod operator;
@@ -105,7 +107,11 @@ fn change_keys(command: KeysCommand) -> anyhow::Result<()> {
 }
 
 fn sources(flags: SettingFlags) -> Sources {
-    flags.into_sources(env::vars_os().collect())
+    let environment = env::vars_os();
+    // To a build that serves it is a setting that does not exist.
+    #[cfg(feature = "kill-points")]
+    let environment = environment.filter(|(name, _)| name != kill_point::VARIABLE);
+    flags.into_sources(environment.collect())
 }
 
 fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -167,6 +167,8 @@ impl Kept {
                 (opened.context("could not open the storage")?, None)
             }
         };
+        #[cfg(feature = "kill-points")]
+        let database = crate::kill_point::around(database)?;
         let storage_keys = match (config.storage_keys.take(), &data) {
             (Some(keys), _) => keys,
             (None, Some(data)) => data.storage_keys()?,

@@ -5,14 +5,17 @@ use super::Violation;
 /// Storage that fails on command.
 const FAULTS: &str = "kv-storage feature \"testing\"";
 
+/// A server that dies on command.
+const KILL_POINTS: &str = "kill-points";
+
 /// A server without its default features has nothing of the demo in it.
 pub(super) fn plain(tree: &str) -> Vec<Violation> {
-    absent(tree, &["dev-idp", "dev-mcp", "misbehave", FAULTS])
+    absent(tree, &["dev-idp", "dev-mcp", "misbehave", FAULTS, KILL_POINTS])
 }
 
 /// Not even the demo can misbehave.
 pub(super) fn default(tree: &str) -> Vec<Violation> {
-    absent(tree, &["misbehave", FAULTS])
+    absent(tree, &["misbehave", FAULTS, KILL_POINTS])
 }
 
 /// Lines of `cargo tree --edges features` that name one of `words`.
@@ -41,6 +44,13 @@ mod tests {
     #[test]
     fn misbehavior_is_reported_in_any_server() {
         let tree = "oidc-proxy-server v0.0.0 (/w)\ndev-idp feature \"misbehave\"\n";
+        assert_eq!(default(tree).len(), 1);
+        assert_eq!(plain(tree).len(), 1);
+    }
+
+    #[test]
+    fn kill_points_are_reported_in_any_server() {
+        let tree = "oidc-proxy-server v0.0.0 (/w) default,demo,kill-points\n";
         assert_eq!(default(tree).len(), 1);
         assert_eq!(plain(tree).len(), 1);
     }

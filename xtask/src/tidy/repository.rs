@@ -77,12 +77,15 @@ impl Repository {
                 shell,
                 &["-p", server, "--no-default-features"],
                 "features,normal",
-                "{p}",
+                WITH_FEATURES,
             )?,
-            default_features: tree(shell, &["-p", server], "features,normal", "{p}")?,
+            default_features: tree(shell, &["-p", server], "features,normal", WITH_FEATURES)?,
         })
     }
 }
+
+/// The package and its own features: those of the selected one have no line of their own.
+const WITH_FEATURES: &str = "{p} {f}";
 
 fn tree(shell: &Shell, selection: &[&str], edges: &str, format: &str) -> anyhow::Result<String> {
     cmd!(

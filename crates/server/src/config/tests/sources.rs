@@ -128,6 +128,12 @@ fn unknown_names_are_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn a_kill_point_is_no_setting() {
+    let problems = load_in(&[("OIDC_PROXY_KILL_POINT", "before grants 1")]).unwrap_err();
+    assert!(problems.contains("OIDC_PROXY_KILL_POINT is no setting"), "{problems}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named_without_what_is_in_it() {
     let broken = load_file("audience = 'x'\nclient_secret = 'hush\n").unwrap_err();
     let typed = load_file("client_secret = 12\nallow_group = [1]\nproduction = 1979-05-27\n");

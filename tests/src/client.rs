@@ -172,6 +172,16 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client, which keeps so many connections to each server: where a race is about the
+    /// requests and no server is restarted.
+    ///
+    /// # Errors
+    ///
+    /// When reqwest cannot be set up.
+    pub fn keeping_connections(&self, connections: usize) -> anyhow::Result<Self> {
+        Ok(Self { http: crate::http_keeping(connections)?, ..self.clone() })
+    }
+
     /// Sends a registration request; the client remains who it is.
     ///
     /// # Errors

@@ -40,6 +40,15 @@ impl std::fmt::Debug for User {
 ///
 /// When reqwest cannot be set up.
 pub fn http() -> anyhow::Result<reqwest::Client> {
+    http_keeping(0)
+}
+
+/// As [`http`], but so many connections to each server are kept for the next request.
+///
+/// # Errors
+///
+/// As [`http`].
+pub fn http_keeping(connections: usize) -> anyhow::Result<reqwest::Client> {
     #[expect(
         clippy::disallowed_methods,
         reason = "tests stand outside, where the limits are not ours"
@@ -50,7 +59,7 @@ pub fn http() -> anyhow::Result<reqwest::Client> {
         .no_proxy()
         .connect_timeout(PATIENCE)
         .read_timeout(PATIENCE)
-        .pool_max_idle_per_host(0)
+        .pool_max_idle_per_host(connections)
         .build()?;
     Ok(client)
 }

@@ -1,10 +1,11 @@
 //! `oidc-proxy serve`, as an administrator runs it.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Output as Finished, Stdio},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -23,14 +24,17 @@ use crate::{
 /// What every environment variable of the product begins with.
 const ENVIRONMENT_PREFIX: &str = "OIDC_PROXY_";
 
+/// What its log says in front of an address.
+const READY: &str = " is ready on ";
+const ADMIN_READY: &str = "health and metrics are on ";
+
 /// The settings of a `serve` on a port of its own, with its state in a place of its own.
 ///
 /// The place is gone with the value.
 #[derive(Debug)]
 pub struct Settings {
     arguments: Vec<OsString>,
-    /// A PEM file, in place of the machine's own certificates.
-    authorities: Option<PathBuf>,
+    environment: BTreeMap<&'static str, OsString>,
     place: TempDir,
     listen: SocketAddr,
     base_url: String,
@@ -54,10 +58,23 @@ impl Settings {
     pub fn new() -> anyhow::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
         let listen = listener.local_addr()?;
-        let base_url = format!("http://{listen}");
+        Self::at(listen, format!("http://{listen}"))
+    }
+
+    /// With SQLite in a fresh place, on a port that the server finds out when it starts and then
+    /// [tells](Serve::address): nobody else can have taken it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place.
+    pub fn anywhere(base_url: impl Into<String>) -> anyhow::Result<Self> {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), base_url.into())
+    }
+
+    fn at(listen: SocketAddr, base_url: String) -> anyhow::Result<Self> {
         Ok(Self {
             arguments: Vec::new(),
-            authorities: None,
+            environment: BTreeMap::from([("RUST_LOG", "info".into())]),
             place: tempfile::tempdir()?,
             listen,
             base_url,
@@ -80,8 +97,14 @@ impl Settings {
 
     /// Trusts the authorities in this PEM file instead of the machine's.
     #[must_use]
-    pub fn trusting(mut self, authorities: impl Into<PathBuf>) -> Self {
-        self.authorities = Some(authorities.into());
+    pub fn trusting(self, authorities: impl Into<PathBuf>) -> Self {
+        self.env("SSL_CERT_FILE", authorities.into())
+    }
+
+    /// Sets an environment variable, in the place of what was there.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.insert(name, value.into());
         self
     }
 
@@ -100,12 +123,8 @@ impl Settings {
         &self.base_url
     }
 
-    /// Starts the binary and waits until it answers.
-    ///
-    /// # Errors
-    ///
-    /// When it ends before, or does not answer in time; with what it logged.
-    pub async fn start(self) -> anyhow::Result<Serve> {
+    /// The binary with these words in the place of `serve`.
+    fn command(&self, words: &[&str]) -> anyhow::Result<Command> {
         let ours = std::env::vars_os().map(|(name, _)| name);
         let ours = ours.filter(|name| name.to_string_lossy().starts_with(ENVIRONMENT_PREFIX));
         let mut command = Command::new(binary()?);
@@ -113,21 +132,42 @@ impl Settings {
         for name in ours {
             command.env_remove(name);
         }
-        if let Some(authorities) = &self.authorities {
-            command.env("SSL_CERT_FILE", authorities);
-        }
-        let storage = format!("sqlite://{}/state.sqlite", self.place().display());
-        let mut child = command
-            .arg("serve")
+        command
+            .args(words)
             .arg(format!("--listen={}", self.listen))
             .arg(format!("--base-url={}", self.base_url))
-            .arg(format!("--storage={storage}"))
             .args(&self.arguments)
-            .env("RUST_LOG", "info")
+            .envs(&self.environment)
             .stdin(Stdio::null())
+            .kill_on_drop(true);
+        let is_storage = |argument: &OsString| argument.to_string_lossy().starts_with("--storage=");
+        if !self.arguments.iter().any(is_storage) {
+            let place = self.place().display();
+            command.arg(format!("--storage=sqlite://{place}/state.sqlite"));
+        }
+        Ok(command)
+    }
+
+    /// Runs another command of the binary with the same settings, to its end.
+    ///
+    /// # Errors
+    ///
+    /// When it does not start or end; how it ends is another matter.
+    pub async fn run(&self, words: &[&str]) -> anyhow::Result<Finished> {
+        let running = self.command(words)?.output();
+        timeout(PATIENCE, running).await.context("it does not end")?.context("it does not start")
+    }
+
+    /// Starts the binary and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// When it ends before, or does not answer in time; with what it logged.
+    pub async fn start(self) -> anyhow::Result<Serve> {
+        let mut child = self
+            .command(&["serve"])?
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
             .spawn()
             .context("cannot start the binary")?;
         let stderr = Output::default();
@@ -135,8 +175,14 @@ impl Settings {
         readers.spawn(stderr.clone().follow(child.stderr.take().context("no stderr")?));
         let http = crate::http()?;
         let metadata = format!("http://{}/.well-known/oauth-authorization-server", self.listen);
-        let ready = eventually("the server's metadata", async || {
-            http.get(&metadata).send().await.is_ok() || matches!(child.try_wait(), Ok(Some(_)))
+        let knows_its_port = self.listen.port() != 0;
+        let ready = eventually("the server to be ready", async || {
+            let answers = if knows_its_port {
+                http.get(&metadata).send().await.is_ok()
+            } else {
+                told(&stderr, READY).is_some()
+            };
+            answers || matches!(child.try_wait(), Ok(Some(_)))
         });
         ready.await.with_context(|| stderr.text())?;
         if let Some(status) = child.try_wait()? {
@@ -150,6 +196,28 @@ impl Serve {
     /// How it was started.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// When that is for the server to say ([`Settings::anywhere`]) and it has not: its log has at
+    /// least `oidc_proxy::serve=info`.
+    pub fn address(&self) -> anyhow::Result<SocketAddr> {
+        match self.settings.listen {
+            listen if listen.port() != 0 => Ok(listen),
+            _ => told(&self.stderr, READY).context("it does not say where it listens"),
+        }
+    }
+
+    /// Where its admin listener is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::address`], and when it has none.
+    pub fn admin_address(&self) -> anyhow::Result<SocketAddr> {
+        told(&self.stderr, ADMIN_READY).context("it does not say where its admin listener is")
     }
 
     /// The MCP endpoint, at the default path.
@@ -179,6 +247,17 @@ impl Serve {
         Ok(self.settings)
     }
 
+    /// Waits until it has ended by itself; also gives back how it can be started again.
+    ///
+    /// # Errors
+    ///
+    /// When it goes on running.
+    pub async fn ended(mut self) -> anyhow::Result<(ExitStatus, Settings)> {
+        let status = timeout(PATIENCE, self.child.wait()).await.context("it lives on")??;
+        self.readers.join_all().await;
+        Ok((status, self.settings))
+    }
+
     /// Stops it, and starts it again with the same settings and state.
     ///
     /// # Errors
@@ -187,4 +266,11 @@ impl Serve {
     pub async fn restart(self) -> anyhow::Result<Self> {
         self.stop().await?.start().await
     }
+}
+
+/// The first address that the log names behind `words`.
+fn told(log: &Output, words: &str) -> Option<SocketAddr> {
+    let text = log.text();
+    let (_, rest) = text.split_once(words)?;
+    rest.split(['"', '\n', ' ']).next()?.parse().ok()
 }

@@ -77,8 +77,8 @@ const BUDGETS: &[(&str, Duration)] = &[
     ("tests", Duration::from_mins(4)),
     ("storage", Duration::from_mins(3)),
     ("standalone", Duration::from_mins(1)),
-    ("end-to-end", Duration::from_mins(4)),
-    ("replicas", Duration::from_mins(1)),
+    ("end-to-end", Duration::from_mins(2)),
+    ("replicas", Duration::from_mins(3)),
     ("deployment", Duration::from_mins(1)),
     ("clients", Duration::from_mins(3)),
 ];

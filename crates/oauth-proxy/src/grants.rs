@@ -61,6 +61,7 @@ pub(crate) async fn create(
         retired: Vec::new(),
         refreshing: None,
         created_at: now,
+        judged_at: now,
         used_at: now,
         not_after,
     };

@@ -150,12 +150,16 @@ impl Work {
         tokens: ProviderTokens,
     ) -> Result<Renewal, OAuthError> {
         let now = self.app.clock.now();
-        let identity = match self.identify(&tokens, &stored.record).await {
-            Ok(identity) => identity,
+        let lifetimes = &self.app.config.lifetimes;
+        let (identity, judged_at) = match self.identify(&tokens, &stored.record).await {
+            Ok(identity) => (identity, now),
             // The tokens came from the provider itself; only the renewed claims must wait.
             Err(error @ ProviderError::Unavailable { .. }) => {
                 tracing::warn!(cause = %error, "a refreshed identity could not be checked");
-                None
+                if now > stored.record.judged_until(lifetimes) {
+                    return self.postpone(stored, &tokens, error).await;
+                }
+                (None, stored.record.judged_at)
             }
             Err(error) => {
                 return Err(self
@@ -168,8 +172,9 @@ impl Work {
             return Err(self.end(stored, &tokens, why).await?);
         }
         let written = self
-            .write(stored, |grant| {
-                grant.provider.renew(&tokens, now, &self.app.config.lifetimes);
+            .write(stored, self.presented, |grant| {
+                grant.provider.renew(&tokens, now, lifetimes);
+                grant.judged_at = judged_at;
                 if let Some(identity) = &identity {
                     grant.claims.clone_from(&identity.claims);
                     grant.from_userinfo.clone_from(&identity.from_userinfo);
@@ -178,6 +183,27 @@ impl Work {
             .await?;
         match written {
             Some(grant) => Ok(Renewal::Renewed(Box::new(grant))),
+            None => Err(login_ended()),
+        }
+    }
+
+    /// Keeps what the provider gave, for it may not give it again, and goes no further: for too
+    /// long nobody could find out whether the person may still log in. Each use asks again.
+    async fn postpone(
+        &self,
+        stored: Stored<Grant>,
+        tokens: &ProviderTokens,
+        error: ProviderError,
+    ) -> Result<Renewal, OAuthError> {
+        let now = self.app.clock.now();
+        let lifetimes = &self.app.config.lifetimes;
+        let kept = self.write(stored, None, |grant| {
+            grant.provider.renew(tokens, now, lifetimes);
+            // Over, so that no outage of the provider buys more time.
+            grant.provider.expires_at = Some(grant.created_at);
+        });
+        match kept.await? {
+            Some(_) => Err(error.into()),
             None => Err(login_ended()),
         }
     }
@@ -263,7 +289,7 @@ impl Work {
         let tolerance = self.app.config.lifetimes.provider_outage_tolerance.as_secs();
         let end = stored.record.provider.expires_at.unwrap_or(now);
         if now <= end.saturating_add(tolerance) {
-            return match self.write(stored, |_| {}).await? {
+            return match self.write(stored, self.presented, |_| {}).await? {
                 Some(grant) => Ok(Renewal::CarriedOver(Box::new(grant))),
                 None => Err(login_ended()),
             };
@@ -303,12 +329,14 @@ impl Work {
         Ok(())
     }
 
-    /// Writes `change`, the rotation and the end of the lease; tries until the lease ends.
+    /// Writes `change`, the rotation of what was `presented` and the end of the lease; tries until
+    /// the lease ends.
     ///
     /// `None` if the grant is gone: what the provider just gave is revoked, not stored.
     async fn write(
         &self,
         stored: Stored<Grant>,
+        presented: Option<Presented>,
         change: impl Fn(&mut Grant),
     ) -> Result<Option<Grant>, OAuthError> {
         let lifetimes = &self.app.config.lifetimes;
@@ -340,7 +368,7 @@ impl Work {
             let mut grant = current.record;
             change(&mut grant);
             grant.refreshing = None;
-            if let Some(presented) = self.presented
+            if let Some(presented) = presented
                 && matches!(standing(&grant, presented, now), Standing::Current | Standing::Ahead)
             {
                 advance(&mut grant, presented, now);

@@ -292,29 +292,37 @@ fn merge(identity: &mut Identity, userinfo: Map<String, Value>) -> Result<(), Pr
     Ok(())
 }
 
-/// Puts what userinfo says now in place of what it said before, and of what an older ID token said;
-/// the answer must be about the same person (OpenID Connect Core §5.3.2).
+/// Brings the claims of a login up to date with what userinfo says at a renewal without an ID token.
 ///
-/// A claim that it named before and does not now is gone: a group that somebody left, say.
+/// What userinfo had added is replaced: a claim that it names no more is gone. What the ID token
+/// said goes first here as it does at login, so userinfo can take from it (a group that somebody
+/// left, an address that is another one now), never add to it.
 fn replace(identity: &mut Identity, userinfo: Map<String, Value>) -> Result<(), ProviderError> {
     same_person(identity, &userinfo)?;
     let before = mem::take(&mut identity.from_userinfo);
     let claims = &mut identity.claims;
     claims.retain(|name, _| !before.contains(name));
-    // What the ID token said of an address holds for that very address.
-    let is_other = userinfo.get("email").is_some_and(|email| claims.get("email") != Some(email));
-    if is_other || PAIR.iter().all(|name| userinfo.contains_key(*name)) {
-        claims.retain(|name, _| !PAIR.contains(&name.as_str()));
-    }
-    // Of which address it would speak, nobody knows.
-    let email_is_known = claims.contains_key("email");
-    for (name, value) in userinfo {
-        if name != "sub" && !(email_is_known && PAIR.contains(&name.as_str())) {
-            identity.from_userinfo.insert(name.clone());
-            claims.insert(name, value);
+    for (name, said) in claims.iter_mut() {
+        if let (Value::Array(said), Some(now)) = (said, userinfo.get(name)) {
+            said.retain(|item| now == item || now.as_array().is_some_and(|now| now.contains(item)));
         }
     }
-    Ok(())
+    if claims.contains_key("email_verified") && !still_vouches(claims, &userinfo) {
+        claims.insert("email_verified".to_owned(), Value::Bool(false));
+    }
+    merge(identity, userinfo)
+}
+
+/// Whether userinfo leaves the verification of an ID token's address as it was.
+fn still_vouches(claims: &Map<String, Value>, userinfo: &Map<String, Value>) -> bool {
+    let same_address = userinfo.get("email").is_none_or(|now| {
+        let both = claims.get("email").and_then(Value::as_str).zip(now.as_str());
+        both.is_some_and(|(said, now)| said.eq_ignore_ascii_case(now))
+    });
+    let denied = userinfo
+        .get("email_verified")
+        .is_some_and(|now| *now != Value::Bool(true) && now.as_str() != Some("true"));
+    same_address && !denied
 }
 
 fn same_person(identity: &Identity, userinfo: &Map<String, Value>) -> Result<(), ProviderError> {

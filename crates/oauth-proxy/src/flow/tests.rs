@@ -53,6 +53,7 @@ fn grant() -> Grant {
         retired: Vec::new(),
         refreshing: None,
         created_at: 1_000,
+        judged_at: 1_000,
         used_at: 1_000,
         not_after: 100_000,
     }

@@ -48,6 +48,9 @@ pub(crate) struct Grant {
     /// Who may call the provider now (D6).
     pub(crate) refreshing: Option<Lease>,
     pub(crate) created_at: u64,
+    /// When the provider last let it be known who this is; 0 in grants that are older than this.
+    #[serde(default)]
+    pub(crate) judged_at: u64,
     /// Last redemption or rotation.
     pub(crate) used_at: u64,
     /// The grant ends here whatever happens.
@@ -175,6 +178,13 @@ impl Grant {
             && self.client.id == claims.client_id
             && self.subject == claims.sub
             && self.resource == claims.aud
+    }
+
+    /// How long a login counts of which nobody finds out whether the person is still welcome, in
+    /// Unix seconds: the provider is to be asked once in its longest token, give or take an outage.
+    pub(crate) fn judged_until(&self, lifetimes: &Lifetimes) -> u64 {
+        let unasked = lifetimes.provider_token_longest + lifetimes.provider_outage_tolerance;
+        self.judged_at.max(self.created_at).saturating_add(unasked.as_secs())
     }
 
     /// Ends it so long after its login at the latest.

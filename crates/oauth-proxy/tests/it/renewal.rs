@@ -290,3 +290,36 @@ async fn an_identity_that_cannot_be_checked_now_is_no_verdict() {
     let answer = deployment.refresh(&client, &tokens.refresh).await;
     answer.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
 }
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_checked_for_too_long_ends_the_patience_but_not_the_login() {
+    let deployment = Deployment::with_lifetimes(|lifetimes| {
+        lifetimes.revocation_delay = Duration::ZERO;
+        lifetimes.provider_token_longest = 3 * SHORT;
+        lifetimes.provider_outage_tolerance = SHORT;
+    });
+    let (client, mut tokens) = logged_in(&deployment).await;
+    deployment.provider.change(|plan| plan.identify_fails = Some(unavailable));
+    // Ten minutes after the login; then 20, 30, 40.
+    for _ in 0..4 {
+        tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+        deployment.clock.advance(SHORT);
+    }
+    for round in 0..3 {
+        let calls = deployment.provider.refreshes();
+        let answer = deployment.refresh(&client, &tokens.refresh).await;
+        answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+        assert_eq!(deployment.provider.refreshes(), calls + 1, "{round}: each use asks again");
+    }
+    // An outage of the provider itself buys no time.
+    deployment.provider.change(|plan| plan.refresh_fails = Some(unavailable));
+    let answer = deployment.refresh(&client, &tokens.refresh).await;
+    answer.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    deployment.provider.change(|plan| {
+        plan.refresh_fails = None;
+        plan.identify_fails = None;
+    });
+    deployment.clock.advance(10 * SHORT);
+    let tokens = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert!(deployment.call(&tokens.access).await.body.starts_with("alice "));
+}

@@ -64,13 +64,22 @@ fn renewed(id_token: &Value, before: &Value, now: &Value) -> Result<Value, Provi
 
 #[test]
 fn at_a_renewal_what_userinfo_says_now_counts() {
-    let id_token = json!({"sub": "alice", "roles": ["r"], "name": "Alice"});
+    let id_token = json!({"sub": "alice", "roles": ["r", "s"], "name": "Alice"});
     let before = json!({"sub": "alice", "groups": ["staff"], "name": "A.", "title": "Dr"});
     let now = json!({"sub": "alice", "groups": [], "name": "Alice B."});
     assert_eq!(
         renewed(&id_token, &before, &now).unwrap(),
-        json!({"sub": "alice", "roles": ["r"], "name": "Alice B.", "groups": []})
+        json!({"sub": "alice", "roles": ["r", "s"], "name": "Alice", "groups": []})
     );
+    // What the ID token said of the person only shrinks, however often it is asked.
+    for (now, roles) in
+        [(json!(["s", "admin"]), json!(["s"])), (json!("s"), json!(["s"])), (json!([]), json!([]))]
+    {
+        let now = json!({"sub": "alice", "roles": now, "name": "Mallory"});
+        let said = json!({"sub": "alice", "roles": roles, "name": "Alice"});
+        assert_eq!(renewed(&id_token, &now, &now).unwrap(), said);
+        assert_eq!(renewed(&said, &now, &now).unwrap(), said);
+    }
     // Silence is no group either; what the ID token said of it nobody asked again.
     let silent = json!({"sub": "alice"});
     assert_eq!(renewed(&id_token, &before, &silent).unwrap(), id_token);
@@ -85,15 +94,28 @@ fn at_a_renewal_too_an_address_never_gets_the_verification_of_another() {
     let both = |email: &str, verified: bool| json!({"sub": "alice", "email": email, "email_verified": verified});
     let cases = [
         // ID token, userinfo at login, now, outcome
-        (both("a@x", true), json!({}), json!({"email": "b@x"}), json!({"email": "b@x"})),
+        (both("a@x", true), json!({}), json!({"email": "b@x"}), both("a@x", false)),
         (
             both("a@x", true),
             json!({}),
-            json!({"email": "b@x", "email_verified": false}),
-            json!({"email": "b@x", "email_verified": false}),
+            json!({"email": "b@x", "email_verified": true}),
+            both("a@x", false),
         ),
         // Some endpoints name the address and keep silent about the rest.
-        (both("a@x", true), json!({}), json!({"email": "a@x"}), both("a@x", true)),
+        (both("a@x", true), json!({}), json!({"email": "A@x"}), both("a@x", true)),
+        (
+            both("a@x", true),
+            json!({}),
+            json!({"email": "a@x", "email_verified": "true"}),
+            both("a@x", true),
+        ),
+        (
+            both("a@x", false),
+            json!({}),
+            json!({"email": "a@x", "email_verified": true}),
+            both("a@x", false),
+        ),
+        (both("a@x", true), json!({}), json!({"email_verified": false}), both("a@x", false)),
         (
             both("a@x", true),
             json!({}),

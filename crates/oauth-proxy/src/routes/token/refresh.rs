@@ -207,6 +207,10 @@ async fn renewed(
         Renewal::CarriedOver(grant) => (grant, ProviderState::Down),
         Renewal::Conflict => return Ok(Step::Again),
     };
+    // Somebody rotated it while the provider was asked: what that makes of this token is judged anew.
+    if grant.generation > presented.generation.saturating_add(1) {
+        return Ok(Step::Again);
+    }
     note(app, AuditAction::Refreshed, &grant);
     Ok(Step::Done(grant, provider))
 }

@@ -41,6 +41,7 @@ fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant
         retired: Vec::new(),
         refreshing: None,
         created_at: NOW,
+        judged_at: NOW,
         used_at: NOW,
         not_after,
     }

@@ -12,7 +12,7 @@ mod ring;
 
 use std::{
     borrow::Cow,
-    fmt, mem,
+    fmt,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -30,7 +30,6 @@ use crate::{
     clock::{system_clock, unix_millis},
     contract::sealed::Sealed,
     limits,
-    wiped::Wiped,
 };
 
 /// How often an operation that has to read before it writes starts over when others write in
@@ -159,13 +158,13 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
         limits::check_length("a value", value.len(), limits::MAX_VALUE_BYTES)?;
         let binding = self.binding(collection, key);
         let payload = Payload { expires_at, value }.encode();
-        self.cipher.seal(&binding, payload.as_ref()).map(Bytes::from)
+        self.cipher.seal(&binding, &payload).map(Bytes::from)
     }
 
     fn open(&self, collection: &str, key: &str, sealed: &[u8]) -> Option<Opened> {
         let binding = self.binding(collection, key);
-        let opened = Wiped::new(mem::take(&mut *self.cipher.open(&binding, sealed)?));
-        let expires_at = Payload::decode(opened.as_ref())?.expires_at;
+        let opened = self.cipher.open(&binding, sealed)?;
+        let expires_at = Payload::decode(&opened)?.expires_at;
         let value = Bytes::from_owner(opened).slice(envelope::VALUE_OFFSET..);
         Some(Opened { value, expires_at })
     }

@@ -55,4 +55,5 @@ pub use crate::{
     limited::Limited,
     open::open,
     prefixed::Prefixed,
+    wiped::Wiped,
 };

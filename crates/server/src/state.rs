@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use anyhow::{Context, anyhow, bail};
-use kv_storage::{Aes256Gcm, Cipher, Encrypted, ErrorKind, Fernet, KeyValue, Metered, SealedWith};
+use kv_storage::{
+    Aes256Gcm, Cipher, Encrypted, ErrorKind, Fernet, KeyValue, Metered, SealedWith, Wiped,
+};
 use oidc_proxy::{AuditEvent, AuditSink};
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use crate::{audit::AuditFile, config::setting::STORAGE_CIPHER};
 
@@ -53,7 +54,7 @@ impl Cipher for StorageCipher {
         }
     }
 
-    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Wiped> {
         match self {
             Self::Aes256Gcm(cipher) => cipher.open(binding, sealed),
             Self::Fernet(cipher) => cipher.open(binding, sealed),

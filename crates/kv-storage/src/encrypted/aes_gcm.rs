@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use self::xaes::Xaes;
 use super::ring::{self, KEY_BYTES};
-use crate::{Cipher, Error, ErrorKind, Result, random};
+use crate::{Cipher, Error, ErrorKind, Result, Wiped, random};
 
 /// First byte of what is sealed. No Fernet token begins with one of these.
 const FORMAT: u8 = 2;
@@ -192,7 +192,7 @@ impl Cipher for Aes256Gcm {
         self.seal_with_nonce(&random::bytes("draw a random nonce")?, binding, payload)
     }
 
-    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Wiped> {
         let (format, rest) = sealed.split_first()?;
         let (id, rest) = rest.split_first_chunk::<KEY_ID_BYTES>()?;
         let key = self.keys.iter().find(|key| key.id == *id)?;
@@ -213,7 +213,7 @@ impl Cipher for Aes256Gcm {
         one_time
             .open_separate_gather(nonce, Aad::from(binding), ciphertext, tag, &mut payload)
             .ok()?;
-        Some(Zeroizing::new(payload))
+        Some(Wiped::new(payload))
     }
 }
 

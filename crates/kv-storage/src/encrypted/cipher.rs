@@ -1,8 +1,6 @@
 use std::fmt;
 
-use zeroize::Zeroizing;
-
-use crate::Result;
+use crate::{Result, Wiped};
 
 /// Seals and opens bytes for [`Encrypted`](crate::Encrypted): authenticated encryption with
 /// a ring of keys, of which the first seals and all open.
@@ -29,5 +27,5 @@ pub trait Cipher: Send + Sync + fmt::Debug + 'static {
 
     /// The payload; `None` unless `sealed` was made by [`seal`](Self::seal) with one of the keys
     /// for this very `binding`.
-    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>>;
+    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Wiped>;
 }

@@ -1,4 +1,4 @@
-use crate::wiped::Wiped;
+use crate::Wiped;
 
 /// The format that is written; a later one opens the earlier ones as well.
 const FORMAT: u8 = 1;
@@ -69,16 +69,16 @@ mod tests {
     #[test]
     fn the_payload_is_laid_out_as_documented() {
         let with_expiry = Payload { expires_at: Some(0x0102), value: b"v" }.encode();
-        assert_eq!(with_expiry.as_ref(), b"\0\0\0\0\0\0\x01\x02v");
+        assert_eq!(*with_expiry, *b"\0\0\0\0\0\0\x01\x02v");
         let forever = Payload { expires_at: None, value: b"" }.encode();
-        assert_eq!(forever.as_ref(), [0xff; 8]);
+        assert_eq!(*forever, [0xff; 8]);
     }
 
     #[test]
     fn payloads_come_back_as_they_went() {
         for expires_at in [None, Some(0), Some(1), Some(i64::MAX)] {
             let payload = Payload { expires_at, value: b"value" }.encode();
-            let decoded = Payload::decode(payload.as_ref()).unwrap();
+            let decoded = Payload::decode(&payload).unwrap();
             assert_eq!((decoded.expires_at, decoded.value), (expires_at, &b"value"[..]));
         }
     }

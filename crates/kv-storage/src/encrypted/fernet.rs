@@ -1,10 +1,9 @@
 use std::{fmt, time::SystemTime};
 
 use secrecy::SecretString;
-use zeroize::Zeroizing;
 
 use super::ring;
-use crate::{Cipher, Clock, Result, clock::system_clock};
+use crate::{Cipher, Clock, Result, Wiped, clock::system_clock};
 
 /// The time at which tokens are opened: beyond every timestamp, so that a token sealed by
 /// a machine whose clock runs ahead still opens. Expiry is the envelope's business.
@@ -63,24 +62,18 @@ impl fmt::Debug for Fernet {
 impl Cipher for Fernet {
     fn seal(&self, binding: &[u8], payload: &[u8]) -> Result<Vec<u8>> {
         let first = self.keys.first().expect("new refuses an empty ring");
-        let mut envelope = Zeroizing::new(Vec::with_capacity(binding.len() + payload.len()));
-        envelope.extend_from_slice(binding);
-        envelope.extend_from_slice(payload);
+        let envelope = Wiped::new([binding, payload].concat());
         let now = (self.clock)().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(first.encrypt_at_time(&envelope, now.as_secs()).into_bytes())
     }
 
-    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    fn open(&self, binding: &[u8], sealed: &[u8]) -> Option<Wiped> {
         let token = std::str::from_utf8(sealed).ok()?;
         let open = |key: &fernet::Fernet| {
-            key.decrypt_at_time(token, None, AFTER_EVERY_TIMESTAMP).ok().map(Zeroizing::new)
+            key.decrypt_at_time(token, None, AFTER_EVERY_TIMESTAMP).ok().map(Wiped::new)
         };
-        let mut envelope = self.keys.iter().find_map(open)?;
-        if !envelope.starts_with(binding) {
-            return None;
-        }
-        envelope.drain(..binding.len());
-        Some(envelope)
+        let envelope = self.keys.iter().find_map(open)?;
+        Some(Wiped::new(envelope.strip_prefix(binding)?.to_vec()))
     }
 }
 

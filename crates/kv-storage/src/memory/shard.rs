@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use hashbrown::HashTable;
 
-use crate::{Version, wiped::Wiped};
+use crate::{Version, Wiped};
 
 /// How many entries of [`Shard::due`] there may be for each slot, out of date ones included.
 const DUE_PER_SLOT: usize = 2;

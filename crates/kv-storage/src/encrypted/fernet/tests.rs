@@ -83,7 +83,7 @@ fn a_clock_that_runs_ahead_hides_nothing() {
     let ahead = ahead.with_clock(std::sync::Arc::new(next_century));
     let sealed = ahead.seal(b"b", b"payload").unwrap();
     let payload = Fernet::new(&[key]).unwrap().open(b"b", &sealed).unwrap();
-    assert_eq!(*payload, b"payload");
+    assert_eq!(*payload, *b"payload");
 }
 
 #[test]

@@ -134,6 +134,11 @@ impl OAuthError {
         self
     }
 
+    /// When it is worth while to try again, if that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The registered code.
     pub fn code(&self) -> ErrorCode {
         self.code

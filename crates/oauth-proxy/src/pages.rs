@@ -219,8 +219,8 @@ pub(crate) fn refusal_with_return(error: &OAuthError, return_url: &str) -> Respo
         correlation_id: &correlation_id(&chain(error)),
     };
     let mut response = page.into_response(status);
-    if temporary {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    if let Some(after) = error.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, after.as_secs().into());
     }
     response
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cimd::{Host, document, json_answer, on_loopback, replica},
-    support::{Answer, Deployment, REDIRECT, Tokens, VERIFIER},
+    support::{Answer, Deployment, Fault, REDIRECT, Tokens, VERIFIER},
 };
 
 const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -239,6 +239,30 @@ async fn keys_that_cannot_be_had_are_no_verdict() {
     assert!(refused.headers.contains_key("retry-after"));
     let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
     assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::OK, "with the old keys");
+}
+
+#[tokio::test]
+async fn storage_that_fails_beside_an_assertion_is_no_verdict() {
+    for fault in [Fault::Down, Fault::AnswerLost] {
+        let deployment = on_loopback();
+        let (_host, signer) = inline(SigningAlgorithm::Es256).await;
+        let mut current = tokens(&deployment, &signer).await;
+        for at in 0.. {
+            deployment.storage.fail_at(at, fault);
+            let signed = assertion(&deployment, &signer);
+            let answer = refresh(&deployment, &current.refresh, &signed).await;
+            let failed = !deployment.storage.is_to_fail();
+            deployment.storage.heal();
+            let expected = [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
+            assert!(expected.contains(&answer.status), "{fault:?} at {at}: {answer:?}");
+            let signed = assertion(&deployment, &signer);
+            current = Tokens::of(&refresh(&deployment, &current.refresh, &signed).await);
+            if !failed {
+                assert!(at >= 3, "a read, the mark and the rotation; not {at}");
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

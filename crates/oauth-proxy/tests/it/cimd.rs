@@ -302,6 +302,7 @@ async fn a_host_that_is_down_is_never_invalid_client() {
         assert_eq!(refused.headers["retry-after"], retry_after, "{ailment}");
         let page = visit(&fresh, &client, &[]).await;
         assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{ailment}");
+        assert_eq!(page.headers["retry-after"], retry_after, "{ailment}");
         assert!(page.body.contains("Not available right now"), "{ailment}: {}", page.body);
 
         // Everything after the page needs no document.

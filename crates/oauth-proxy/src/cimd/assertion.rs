@@ -21,8 +21,9 @@ const LONGEST: u64 = 10 * 60;
 /// The longest `jti` in bytes.
 const MAX_JTI_BYTES: usize = 512;
 
-/// Whom an assertion may be for, below the issuer: ourselves, or an endpoint that takes it.
-const PLACES: [&str; 3] = ["", "/token", "/revoke"];
+/// Whom an assertion may be for, below the issuer: us, as it should be, or our token endpoint, which
+/// `ChatGPT` and older SDKs name (RFC 7523 §3).
+const AUDIENCES: [&str; 2] = ["", "/token"];
 
 /// An assertion that was good, and must not be again.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +44,9 @@ pub(crate) fn client_id(assertion: &str) -> Option<String> {
 
 /// Whether the claims of a signed assertion are those of this client, for us, and of now.
 ///
-/// `aud` is our issuer, as SDKs say today, or the URL of an endpoint, as older ones do.
+/// `aud` is for us and for nobody else: an assertion with a second audience, or one that another
+/// server could have named to the client, may have been meant for that other server, which would
+/// use it here (CVE-2025-27370, draft-ietf-oauth-rfc7523bis).
 pub(super) fn check(
     claims: &Map<String, Value>,
     client: &str,
@@ -54,18 +57,18 @@ pub(super) fn check(
     if text("iss") != Some(client) || text("sub") != Some(client) {
         return Err("`iss` and `sub` of the client assertion must be the client id");
     }
-    let is_ours = |audience: &Value| {
-        audience.as_str().is_some_and(|audience| {
-            audience.strip_prefix(issuer).is_some_and(|path| PLACES.contains(&path))
-        })
+    let audience = match claims.get("aud") {
+        Some(Value::Array(audiences)) => match audiences.as_slice() {
+            [only] => only.as_str(),
+            _ => None,
+        },
+        Some(audience) => audience.as_str(),
+        None => None,
     };
-    let for_us = match claims.get("aud") {
-        Some(Value::Array(audiences)) => audiences.iter().any(is_ours),
-        Some(audience) => is_ours(audience),
-        None => false,
-    };
-    if !for_us {
-        return Err("`aud` of the client assertion must be the issuer of this server");
+    let place = audience.and_then(|audience| audience.strip_prefix(issuer));
+    if !place.is_some_and(|place| AUDIENCES.contains(&place)) {
+        return Err("`aud` of the client assertion must be the issuer of this server and nothing \
+                    else");
     }
     let Some(exp) = claims.get("exp").and_then(seconds) else {
         return Err("the client assertion has no `exp`");
@@ -87,7 +90,9 @@ pub(super) fn check(
     }
     match text("jti") {
         Some(jti) if !jti.is_empty() && jti.len() <= MAX_JTI_BYTES => {
-            Ok(Assertion { jti: jti.to_owned(), remember_for: exp.saturating_add(SKEW) - now })
+            // Another process, whose clock is behind ours, takes it for that much longer.
+            let remember_for = exp.saturating_add(2 * SKEW) - now;
+            Ok(Assertion { jti: jti.to_owned(), remember_for })
         }
         _ => Err("the client assertion has no `jti` of at most 512 bytes"),
     }
@@ -127,14 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn what_sdks_send_is_good_and_remembered_until_it_has_expired() {
-        let good = Assertion { jti: "one".to_owned(), remember_for: 360 };
+    fn what_sdks_send_is_good_and_remembered_until_it_has_expired_by_every_clock() {
+        let good = Assertion { jti: "one".to_owned(), remember_for: 300 + 2 * SKEW };
         assert_eq!(with("iat", json!(NOW)).as_ref(), Ok(&good));
         for (member, value) in [
             ("aud", json!([ISSUER])),
-            ("aud", json!(["https://other.example", "https://proxy.example/token"])),
             ("aud", json!("https://proxy.example/token")),
-            ("aud", json!("https://proxy.example/revoke")),
+            ("aud", json!(["https://proxy.example/token"])),
             ("iat", Value::Null),
             ("iat", json!(NOW + SKEW)),
             ("nbf", json!(1_799_999_999.5)),

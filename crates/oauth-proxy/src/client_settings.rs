@@ -10,7 +10,7 @@ use crate::{
     redirect_uri,
 };
 
-/// Settings for one client, for those of one site, or for all that have a secret.
+/// Settings for one client, for those of one site, or for all that have a secret or a key.
 ///
 /// What they do not say holds for these clients as for all others.
 ///
@@ -65,8 +65,8 @@ impl ClientSettings {
         Self::of(Whose::Client(id.into()))
     }
 
-    /// Of the logins whose code went to an `https` redirect URI on this host, whichever client
-    /// asked: only who answers there got it.
+    /// Of the logins whose code went to an `https` redirect URI on this host and the default port,
+    /// whichever client asked: only who answers there got it.
     ///
     /// A host name as URL parsers write it: lower case, no port. Loopback is refused: every program
     /// on a person's computer can listen there.
@@ -74,7 +74,10 @@ impl ClientSettings {
         Self::of(Whose::RedirectHost(host.into()))
     }
 
-    /// Of all clients that authenticate with a secret.
+    /// Of all clients that authenticate, with a secret or with a key.
+    ///
+    /// That says nothing about who they are: anybody can register for a secret, or serve a document
+    /// with a key. Give them what a stolen token alone is no use for, and nothing that needs trust.
     pub fn of_confidential_clients() -> Self {
         Self::of(Whose::Confidential)
     }

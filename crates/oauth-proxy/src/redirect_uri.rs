@@ -221,10 +221,10 @@ pub(crate) fn display_host(uri: &str) -> String {
 }
 
 /// The host of a site on the web, as URL parsers write it: of an `https` URI that is not on the
-/// person's own computer.
+/// person's own computer. Another port may be another party's.
 pub(crate) fn web_host(uri: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;
-    let is_web = url.scheme() == "https" && !is_loopback(uri);
+    let is_web = url.scheme() == "https" && url.port().is_none() && !is_loopback(uri);
     url.host_str().filter(|_| is_web).map(str::to_owned)
 }
 

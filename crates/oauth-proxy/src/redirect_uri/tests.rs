@@ -225,6 +225,21 @@ fn loopback_is_seen_in_every_spelling() {
     }
 }
 
+#[test]
+fn another_port_is_another_site() {
+    for (uri, host) in [
+        ("https://app.example/cb", Some("app.example")),
+        ("https://app.example:443/cb", Some("app.example")),
+        ("https://App.example/cb", Some("app.example")),
+        ("https://app.example:8443/cb", None),
+        ("https://localhost/cb", None),
+        ("http://127.0.0.1/cb", None),
+        ("cursor://app.example/cb", None),
+    ] {
+        assert_eq!(web_host(uri).as_deref(), host, "{uri}");
+    }
+}
+
 proptest! {
     /// Whatever a stranger asks for, a match means: the same string but for a loopback port.
     #[test]

@@ -37,7 +37,11 @@ const KEYS: [Key; 7] = [
         value: "\"app.example.com\"",
         help: "whose settings: of sessions that began at an https redirect URI on this host",
     },
-    Key { name: CONFIDENTIAL, value: "true", help: "whose settings: of all clients with a secret" },
+    Key {
+        name: CONFIDENTIAL,
+        value: "true",
+        help: "whose settings: of all clients with a secret or a key",
+    },
     Key { name: REFRESH_GRACE, value: "\"30m\"", help: "as `refresh_grace` for all, but up to 1h" },
     Key {
         name: REFRESH_ABSOLUTE_LIFETIME,
@@ -47,7 +51,7 @@ const KEYS: [Key; 7] = [
     Key {
         name: WITHOUT_ROTATION,
         value: "true",
-        help: "a client with a secret keeps its refresh token",
+        help: "a client with a secret or a key keeps its refresh token",
     },
     Key {
         name: DANGER_PUBLIC_WITHOUT_ROTATION,

@@ -14,15 +14,17 @@ mod document;
 mod fetch;
 mod freshness;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use serde_json::{Map, Value};
 use token_verifier::{PublicKeys, SignatureError};
 use url::{Host, Url};
 
 use self::{
     assertion::Assertion,
-    cache::Cache,
-    fetch::{Fetcher, Trouble},
+    cache::{Cache, Stale},
+    fetch::{Answer, Fetcher, Trouble},
+    freshness::LONGEST_OF_KEYS,
 };
 use crate::{
     client::Client,
@@ -35,8 +37,9 @@ use crate::{
 
 pub(crate) use self::{
     assertion::{ASSERTION_ALGORITHMS, PRIVATE_KEY_JWT, client_id as assertion_client_id},
-    cache::Source,
+    cache::{Source, Withdrawn},
     client_url::{ClientUrl, Named, is_url},
+    fetch::RETRY_AFTER,
 };
 
 /// Which clients may be described by a document at their own URL.
@@ -136,9 +139,12 @@ fn is_local(name: &str) -> bool {
 pub(crate) enum NoClient {
     /// Nobody registered with this id.
     Unknown,
-    /// Its id, its document or its document's host does not make it one; in words for its
-    /// developer.
+    /// Its id or its document does not make it one, or its host says that there is none; in words
+    /// for its developer.
     Refused(String),
+    /// Its host answers with something else than a document, which may be said of the host's
+    /// trouble rather than of the client; in words for its developer.
+    Unusable(String),
     /// Nobody knows at present.
     Unavailable(OAuthError),
 }
@@ -146,7 +152,11 @@ pub(crate) enum NoClient {
 /// The documents that this process has fetched.
 #[derive(Debug)]
 pub(crate) struct Documents {
-    fetcher: Fetcher,
+    /// For whoever opens `/authorize`.
+    strangers: Fetcher,
+    /// For clients that have to prove who they are: they hold a genuine code or token, and no
+    /// stranger spends anything of it.
+    proofs: Fetcher,
     clients: Cache<Described>,
     keys: Cache<PublicKeys>,
 }
@@ -169,52 +179,90 @@ enum Keys {
     At(ClientUrl),
 }
 
-/// A key set that lacks the key of an assertion is fetched again if it is this old: a client that
+/// Keys that do not verify an assertion are fetched again if they are this old: a client that
 /// changed its keys is not kept waiting, and nobody makes us ask without a pause.
 const KEYS_REST: Duration = Duration::from_mins(1);
 
+/// On whose behalf something is fetched.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    fetcher: &'a Fetcher,
+    peer: Option<IpAddr>,
+    stale: Stale,
+}
+
+impl Errand<'_> {
+    async fn fetch(&self, url: &ClientUrl, renews: bool, now: u64) -> Result<Answer, Trouble> {
+        self.fetcher.fetch(url, self.peer, renews, now).await
+    }
+}
+
 impl Documents {
     pub(crate) fn new() -> Self {
-        Self { fetcher: Fetcher::new(), clients: Cache::new(), keys: Cache::new() }
+        Self {
+            strangers: Fetcher::new(),
+            proofs: Fetcher::new(),
+            clients: Cache::new(),
+            keys: Cache::new(),
+        }
     }
 
-    /// The client that the document at this URL describes.
+    /// The client that the document at this URL describes, for whoever asks; `embedded` if that is
+    /// no person but a page that loads us as a part of itself.
     ///
     /// # Errors
     ///
-    /// [`NoClient::Refused`] is the answer of the document's host, or the lack of a usable one;
-    /// everything that may be over in a while is [`NoClient::Unavailable`] (D7).
+    /// [`NoClient::Refused`] is the answer of the document's host, [`NoClient::Unusable`] the lack
+    /// of a usable one; everything that may be over in a while is [`NoClient::Unavailable`] (D7).
     pub(crate) async fn client(
         &self,
         url: &ClientUrl,
+        embedded: bool,
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Arc<Client>, NoClient> {
-        Ok(Arc::clone(&self.described(url, config, clock).await?.client))
+        if embedded && !self.clients.is_known(url.as_str(), clock.now()).await {
+            return Err(NoClient::Unavailable(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "a login begins with a page that a person opens, not with an image, a frame or a \
+                 script on another page",
+            )));
+        }
+        let stale_for = config.lifetimes.client_document_stale.as_secs();
+        let errand = Errand {
+            fetcher: &self.strangers,
+            peer: context::peer(),
+            stale: Stale { failing: stale_for, unasked: stale_for },
+        };
+        Ok(Arc::clone(&self.described(url, errand, config, clock).await?.client))
     }
 
     async fn described(
         &self,
         url: &ClientUrl,
+        errand: Errand<'_>,
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Arc<Described>, NoClient> {
         let (policy, documents) = (&config.redirect_policy, &config.client_documents);
-        let fetch = || async {
-            let answer = self.fetcher.fetch(url, context::peer(), clock.now()).await?;
+        let fetch = |renews| async move {
+            let answer = errand.fetch(url, renews, clock.now()).await?;
             let described =
                 document::read(&answer.body, url, policy, documents).map_err(Trouble::Withdrawn)?;
-            self.fetcher.succeeded(url);
+            errand.fetcher.succeeded(&answer);
+            let fresh_for = match &described.keys {
+                Keys::None => answer.fresh_for,
+                Keys::Inline(_) | Keys::At(_) => answer.fresh_for.min(LONGEST_OF_KEYS),
+            };
             tracing::info!(
                 client = url.as_str(),
                 name = ?described.client.snapshot.name,
-                fresh_for = answer.fresh_for,
+                fresh_for,
                 "what the client's document says"
             );
-            Ok((described, answer.fresh_for))
+            Ok((described, fresh_for))
         };
-        let stale_for = config.lifetimes.client_document_stale.as_secs();
-        let (outcome, source) = self.clients.get(url.as_str(), stale_for, clock, fetch).await;
+        let (outcome, source) = self.clients.get(url.as_str(), errand.stale, clock, fetch).await;
         measure::client_document(source);
         outcome.map_err(|trouble| no_client(url, &trouble))
     }
@@ -224,7 +272,8 @@ impl Documents {
     ///
     /// # Errors
     ///
-    /// [`NoClient::Refused`] if it did not, [`NoClient::Unavailable`] if that cannot be told now.
+    /// [`NoClient::Refused`] if it did not, [`NoClient::Unavailable`] and [`NoClient::Unusable`] if
+    /// that cannot be told now.
     pub(crate) async fn verify(
         &self,
         assertion: &str,
@@ -232,51 +281,94 @@ impl Documents {
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Assertion, NoClient> {
-        let described = self.described(url, config, clock).await?;
-        let claims = match &described.keys {
-            Keys::None => return Err(refused("the client's metadata document has no keys")),
-            Keys::Inline(keys) => keys.open(assertion),
-            Keys::At(place) => {
-                let keys = self.fetched_keys(place, config, clock).await?;
-                match keys.open(assertion) {
-                    Err(SignatureError::UnknownKey)
-                        if self.keys.expire(place.as_str(), KEYS_REST, clock.now()).await =>
-                    {
-                        self.fetched_keys(place, config, clock).await?.open(assertion)
-                    }
-                    opened => opened,
-                }
+        // Keys may have been taken back since: they serve on while their host is in trouble, and no
+        // longer. The peer is the client's machine, which stands for all of its people.
+        let failing = config.lifetimes.client_document_stale.as_secs();
+        let stale = Stale { failing, unasked: 0 };
+        let errand = Errand { fetcher: &self.proofs, peer: None, stale };
+        let mut opened = self.open(assertion, url, errand, stale, config, clock).await?;
+        if matches!(opened, Err(SignatureError::UnknownKey | SignatureError::Wrong)) {
+            let never = |expired| if expired { Stale::NEVER } else { stale };
+            let (document, keys) = self.expire_keys(url, clock.now()).await;
+            if document || keys {
+                let errand = Errand { stale: never(document), ..errand };
+                opened = self.open(assertion, url, errand, never(keys), config, clock).await?;
             }
-        };
-        let claims = claims.map_err(|error| refused(&error.to_string()))?;
+        }
+        let claims = opened.map_err(|error| refused(&error.to_string()))?;
         assertion::check(&claims, url.as_str(), &config.issuer, clock.now()).map_err(refused)
+    }
+
+    /// What the client's keys make of this assertion; `stale` for those that stand elsewhere.
+    async fn open(
+        &self,
+        assertion: &str,
+        url: &ClientUrl,
+        errand: Errand<'_>,
+        stale: Stale,
+        config: &Config,
+        clock: &UnixClock,
+    ) -> Result<Result<Map<String, Value>, SignatureError>, NoClient> {
+        match &self.described(url, errand, config, clock).await?.keys {
+            Keys::None => Err(refused("the client's metadata document has no keys")),
+            Keys::Inline(keys) => Ok(keys.open(assertion)),
+            Keys::At(place) => {
+                let errand = Errand { stale, ..errand };
+                Ok(self.fetched_keys(place, errand, clock).await?.open(assertion))
+            }
+        }
+    }
+
+    /// Has the client's keys fetched again if they are old enough; whether the document is, and
+    /// whether the keys elsewhere are.
+    async fn expire_keys(&self, url: &ClientUrl, now: u64) -> (bool, bool) {
+        let known = self.clients.known(url.as_str()).await.ok().flatten();
+        match known.as_ref().map(|described| &described.keys) {
+            Some(Keys::Inline(_)) => {
+                (self.clients.expire(url.as_str(), KEYS_REST, now).await, false)
+            }
+            Some(Keys::At(place)) => {
+                (false, self.keys.expire(place.as_str(), KEYS_REST, now).await)
+            }
+            Some(Keys::None) | None => (false, false),
+        }
     }
 
     async fn fetched_keys(
         &self,
         place: &ClientUrl,
-        config: &Config,
+        errand: Errand<'_>,
         clock: &UnixClock,
     ) -> Result<Arc<PublicKeys>, NoClient> {
-        let fetch = || async {
-            let answer = self.fetcher.fetch(place, context::peer(), clock.now()).await?;
+        let fetch = |renews| async move {
+            let answer = errand.fetch(place, renews, clock.now()).await?;
             let set = serde_json::from_slice(&answer.body).unwrap_or_default();
             let keys = PublicKeys::from_key_set(&set);
             let why =
                 || Trouble::Withdrawn("there is no key set at the client's `jwks_uri`".into());
             let keys = keys.ok_or_else(why)?;
-            self.fetcher.succeeded(place);
-            Ok((keys, answer.fresh_for))
+            errand.fetcher.succeeded(&answer);
+            Ok((keys, answer.fresh_for.min(LONGEST_OF_KEYS)))
         };
-        let stale_for = config.lifetimes.client_document_stale.as_secs();
-        let (outcome, source) = self.keys.get(place.as_str(), stale_for, clock, fetch).await;
+        let (outcome, source) = self.keys.get(place.as_str(), errand.stale, clock, fetch).await;
         measure::client_document(source);
         outcome.map_err(|trouble| no_client(place, &trouble))
     }
 
-    /// The client as this process knows it, fresh or not, without a fetch.
-    pub(crate) async fn known(&self, url: &ClientUrl) -> Option<Arc<Client>> {
-        Some(Arc::clone(&self.clients.known(url.as_str()).await?.client))
+    /// The client as this process knows it, fresh or not, if it does, without a fetch.
+    ///
+    /// # Errors
+    ///
+    /// The host says that there is none.
+    pub(crate) async fn known(&self, url: &ClientUrl) -> Result<Option<Arc<Client>>, Withdrawn> {
+        let described = self.clients.known(url.as_str()).await?;
+        Ok(described.map(|described| Arc::clone(&described.client)))
+    }
+
+    /// Somebody uses a login with this client: its copy stays, and it is fetched again whatever
+    /// strangers do.
+    pub(crate) async fn note_use(&self, url: &ClientUrl) {
+        self.clients.note_use(url.as_str()).await;
     }
 }
 
@@ -288,7 +380,8 @@ fn no_client(url: &ClientUrl, trouble: &Trouble) -> NoClient {
     let host = url.host();
     tracing::info!(client = url.as_str(), %trouble, "a client's document is of no use");
     match trouble {
-        Trouble::Withdrawn(why) | Trouble::Unusable(why) => NoClient::Refused(why.clone()),
+        Trouble::Withdrawn(why) => NoClient::Refused(why.clone()),
+        Trouble::Unusable(why) => NoClient::Unusable(why.clone()),
         Trouble::Unavailable { retry_after, .. } => NoClient::Unavailable(
             OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,

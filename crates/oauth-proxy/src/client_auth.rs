@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     app::App,
-    cimd::{ClientUrl, Named, NoClient, assertion_client_id},
+    cimd::{ClientUrl, Named, NoClient, RETRY_AFTER, assertion_client_id},
     client::{Client, ClientRecord},
     error::{ErrorCode, OAuthError},
     params::Params,
@@ -36,16 +36,32 @@ const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-be
 const MAX_CLIENT_ID_BYTES: usize = 256;
 
 /// Finds the client that an authorization request names, for which nothing has to be proven.
-pub(crate) async fn named(app: &App, id: &str) -> Result<Arc<Client>, NoClient> {
+///
+/// What a browser loads as a part of a page has no document looked for that nobody knows: a page
+/// can make every visitor's browser ask for any number of them.
+pub(crate) async fn named(
+    app: &App,
+    id: &str,
+    headers: &HeaderMap,
+) -> Result<Arc<Client>, NoClient> {
     match app.config.client_documents.read(id) {
         Named::Registration => match registered(app, id).await {
             Ok(Some(stored)) => Ok(Arc::new(stored.record.client())),
             Ok(None) => Err(NoClient::Unknown),
             Err(error) => Err(NoClient::Unavailable(error.into())),
         },
-        Named::Document(url) => app.documents.client(&url, &app.config, &app.clock).await,
+        Named::Document(url) => {
+            app.documents.client(&url, is_embedded(headers), &app.config, &app.clock).await
+        }
         Named::Nothing(why) => Err(NoClient::Refused(why.into())),
     }
+}
+
+/// Whether a browser says that no person opened this (Fetch Metadata): a page loads it as a part of
+/// itself, or it is loaded ahead of a person's decision. Programs say nothing.
+fn is_embedded(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-dest").is_some_and(|what| what != "document")
+        || headers.contains_key("sec-purpose")
 }
 
 /// The registration of a client, if there is one.
@@ -93,8 +109,9 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// 401 `invalid_client` without a good assertion that was not used before; 503 if its keys, or
-    /// whether it was used, cannot be found out (D7).
+    /// 401 `invalid_client` without a good assertion that was not used before, and if the document's
+    /// host says that there is no such client; 503 if its keys, or whether it was used, cannot be
+    /// found out (D7).
     pub(crate) async fn prove(&self, app: &App, client: &ClientSnapshot) -> Result<(), OAuthError> {
         let Self::Described { url, assertion } = self else { return Ok(()) };
         if !client.signs {
@@ -107,6 +124,8 @@ impl Caller {
         let good = app.documents.verify(assertion, url, &app.config, &app.clock).await;
         let good = good.map_err(|none| match none {
             NoClient::Unavailable(error) => error,
+            NoClient::Unusable(why) => OAuthError::new(ErrorCode::TemporarilyUnavailable, why)
+                .with_retry_after(RETRY_AFTER),
             NoClient::Refused(why) => refuse(why),
             NoClient::Unknown => refuse("this client is not known here".to_owned()),
         })?;
@@ -235,13 +254,33 @@ fn form_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
     fn with_basic(pair: &str) -> HeaderMap {
         let value = format!("Basic {}", BASE64_STANDARD.encode(pair));
         HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap())])
+    }
+
+    #[test]
+    fn what_a_browser_opens_for_nobody_is_told_apart() {
+        for (name, value, embedded) in [
+            ("sec-fetch-dest", "document", false),
+            ("sec-fetch-mode", "navigate", false),
+            ("sec-fetch-dest", "image", true),
+            ("sec-fetch-dest", "iframe", true),
+            ("sec-fetch-dest", "empty", true),
+            ("sec-fetch-dest", "", true),
+            ("sec-purpose", "prefetch", true),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )]);
+            assert_eq!(is_embedded(&headers), embedded, "{name}: {value}");
+        }
+        assert!(!is_embedded(&HeaderMap::new()), "a program");
     }
 
     #[test]

@@ -24,7 +24,12 @@ const METADATA: Reason = "the address is a cloud metadata service's";
 const NOT_PUBLIC: Reason = "the address is not a public one";
 
 impl AddressPolicy {
-    /// Says whether `address` may be connected to.
+    /// Whether `address` may be connected to.
+    pub fn allows(self, address: IpAddr) -> bool {
+        self.check(address).is_ok()
+    }
+
+    /// Says why `address` may not be connected to.
     pub(crate) fn check(self, address: IpAddr) -> Result<(), Reason> {
         if is_metadata_service(address) {
             return Err(METADATA);

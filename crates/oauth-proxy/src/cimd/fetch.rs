@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     ClientUrl,
-    budget::{Budget, Exhausted},
+    budget::{Budget, Charge, Exhausted},
     freshness::fresh_for,
 };
 use crate::error::chain;
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 64;
 
 /// When to try again if the host does not say.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The longest wait that a host may ask for; its trouble is over before that, or it is not.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
@@ -34,6 +34,7 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Seconds.
     pub(super) fresh_for: u64,
+    charge: Charge,
 }
 
 /// Why there is no document.
@@ -68,7 +69,7 @@ impl Fetcher {
         }
     }
 
-    /// Asks for the document at `url` on behalf of `peer`.
+    /// Asks for what stands at `url` on behalf of `peer`; `renews` says that it was good lately.
     ///
     /// # Cancel safety
     ///
@@ -77,13 +78,14 @@ impl Fetcher {
         &self,
         url: &ClientUrl,
         peer: Option<IpAddr>,
+        renews: bool,
         now: u64,
     ) -> Result<Answer, Trouble> {
         let Ok(_permit) = self.at_once.try_acquire() else {
             return Err(Trouble::OutOfBudget { retry_after: TIMEOUT });
         };
         let spent = |Exhausted(left)| Trouble::OutOfBudget { retry_after: left };
-        self.budget.charge(url.host(), peer, now).map_err(spent)?;
+        let charge = self.budget.charge(url.host(), peer, renews, now).map_err(spent)?;
         let request = Request::get(url.as_str())
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
@@ -92,12 +94,12 @@ impl Fetcher {
         let response = client.send(request).await.map_err(of_error)?;
         judge(response.status(), response.headers())?;
         let fresh_for = fresh_for(response.headers());
-        Ok(Answer { body: response.into_body(), fresh_for })
+        Ok(Answer { body: response.into_body(), fresh_for, charge })
     }
 
-    /// What was fetched from there was good.
-    pub(super) fn succeeded(&self, url: &ClientUrl) {
-        self.budget.succeeded(url.host());
+    /// The answer was good.
+    pub(super) fn succeeded(&self, answer: &Answer) {
+        self.budget.succeeded(&answer.charge);
     }
 
     /// Made at the first fetch: most processes that embed this crate never see such a client.
@@ -224,10 +226,10 @@ mod tests {
         let fetcher = Fetcher::new();
         let all = u32::try_from(AT_ONCE).unwrap();
         let taken = fetcher.at_once.acquire_many(all).await.unwrap();
-        let refused = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, 0).await;
+        let refused = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, false, 0).await;
         assert!(matches!(refused, Err(Trouble::OutOfBudget { retry_after: TIMEOUT })));
         drop(taken);
-        let asked = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, 0).await;
+        let asked = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, false, 0).await;
         assert!(matches!(asked, Err(Trouble::Unavailable { .. })), "nobody listens there");
     }
 }

@@ -14,6 +14,10 @@ const USUAL: Duration = Duration::from_hours(1);
 /// The most (SEP-991): a redirect URI that was lost to somebody else is not good for longer.
 const LONGEST: Duration = Duration::from_hours(24);
 
+/// The most for keys, in seconds: a key that was stolen is not good for longer after its owner took
+/// it back.
+pub(super) const LONGEST_OF_KEYS: u64 = 60 * 60;
+
 /// How many seconds an answer with these headers is fresh.
 ///
 /// `s-maxage` goes before `max-age`, since many people share what we keep; `Age` counts.

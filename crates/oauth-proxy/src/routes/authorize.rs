@@ -51,7 +51,7 @@ pub(crate) async fn post(
 
 async fn respond(app: &App, headers: &HeaderMap, params: Result<Params, OAuthError>) -> Response {
     let authorization = match params {
-        Ok(params) => authorization(app, &params).await,
+        Ok(params) => authorization(app, headers, &params).await,
         Err(error) => Err(Refusal::Here(error)),
     };
     match authorization {
@@ -79,10 +79,14 @@ enum Refusal {
 }
 
 /// Checks an authorization request.
-async fn authorization(app: &App, params: &Params) -> Result<Authorization, Refusal> {
+async fn authorization(
+    app: &App,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Authorization, Refusal> {
     let here = Refusal::Here;
     let client_id = params.required("client_id").map_err(here)?;
-    let client = client_auth::named(app, client_id).await?;
+    let client = client_auth::named(app, client_id, headers).await?;
     let redirect_uri = chosen_redirect_uri(&client, params.one("redirect_uri").map_err(here)?)
         .map_err(here)?
         .to_owned();
@@ -168,7 +172,7 @@ impl From<NoClient> for Refusal {
     fn from(none: NoClient) -> Self {
         match none {
             NoClient::Unknown => Self::UnknownClient,
-            NoClient::Refused(why) => Self::BadDocument(why),
+            NoClient::Refused(why) | NoClient::Unusable(why) => Self::BadDocument(why),
             NoClient::Unavailable(error) => Self::Here(error),
         }
     }

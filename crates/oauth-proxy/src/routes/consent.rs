@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::{
     app::App,
     audit::{AuditAction, AuditEvent},
-    cimd::{ClientUrl, Named},
+    cimd::{ClientUrl, Named, Withdrawn},
     client_auth,
     consent::{ConsentProblem, ConsentRequest},
     context,
@@ -165,10 +165,10 @@ async fn still_registered(app: &App, request: &ConsentRequest) -> Result<(), Res
     let Authorization { client, redirect_uri, .. } = &request.authorization;
     let is_registered = |uris: &[String]| redirect_uri::is_registered(uris, redirect_uri);
     let is_good = match app.config.client_documents.read(&client.id) {
-        Named::Document(url) => {
-            let known = app.documents.known(&url).await;
-            known.is_none_or(|client| is_registered(&client.redirect_uris))
-        }
+        Named::Document(url) => match app.documents.known(&url).await {
+            Ok(known) => known.is_none_or(|client| is_registered(&client.redirect_uris)),
+            Err(Withdrawn) => false,
+        },
         Named::Registration => {
             let stored = client_auth::registered(app, &client.id).await;
             let stored = stored.map_err(|error| pages::refusal(&error.into()))?;

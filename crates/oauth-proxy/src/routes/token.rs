@@ -158,9 +158,12 @@ fn access_lifetime(
     Ok(lifetime)
 }
 
-/// Keeps the registration of a client alive that is in use (written at most daily).
+/// Keeps the registration of a client alive that is in use (written at most daily), or its document.
 async fn mark_used(app: &App, caller: Caller) {
-    let Caller::Registered(client) = caller else { return };
+    let client = match caller {
+        Caller::Registered(client) => client,
+        Caller::Described { url, .. } => return app.documents.note_use(&url).await,
+    };
     let now = app.clock.now();
     let fresh = client
         .record

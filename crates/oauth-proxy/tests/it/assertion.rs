@@ -5,9 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use jwt_issuer::{AssertionClaims, AssertionIssuer, KeyRing, MasterKey, SigningAlgorithm};
 use serde_json::{Value, json};
+use wiremock::ResponseTemplate;
 
 use crate::{
-    cimd::{Host, document, json_answer, on_loopback, replica},
+    cimd::{Host, authorize, document, json_answer, on_loopback, replica},
     support::{Answer, Deployment, Fault, REDIRECT, Tokens, VERIFIER},
 };
 
@@ -239,6 +240,128 @@ async fn keys_that_cannot_be_had_are_no_verdict() {
     assert!(refused.headers.contains_key("retry-after"));
     let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
     assert_eq!(deployment.call(&tokens.access).await.status, StatusCode::OK, "with the old keys");
+}
+
+/// The row "a host's trouble" (D7): only what it says about the client is a verdict.
+#[tokio::test]
+async fn trouble_of_a_host_is_no_verdict_on_its_client() {
+    let maintenance = ResponseTemplate::new(200).set_body_raw("<html>", "text/html");
+    let elsewhere = ResponseTemplate::new(302).insert_header("location", "https://app.example/");
+    for (what, answer, refusal) in [
+        ("a firewall", ResponseTemplate::new(403), None),
+        ("a redirect", elsewhere, None),
+        ("a maintenance page", maintenance, None),
+        ("withdrawn", ResponseTemplate::new(404), Some("404")),
+    ] {
+        for troubled in ["document", "keys"] {
+            let deployment = on_loopback();
+            let (host, keys, signer) = with_keys_elsewhere().await;
+            let first = tokens(&deployment, &signer).await;
+            let place = if troubled == "keys" { &keys } else { &host };
+            place.say(answer.clone()).await;
+            let fresh = replica(&deployment);
+            let signed = assertion(&deployment, &signer);
+            let refused = refresh(&fresh, &first.refresh, &signed).await;
+            if let Some(why) = refusal {
+                refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+                assert!(refused.body.contains(why), "{}", refused.body);
+            } else {
+                let expected = "temporarily_unavailable";
+                refused.assert_error(StatusCode::SERVICE_UNAVAILABLE, expected);
+                assert_eq!(refused.headers["retry-after"], "10", "{what}: {troubled}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_in_a_document_are_followed_and_believed_for_an_hour() {
+    let deployment = on_loopback();
+    let (host, signer) = inline(SigningAlgorithm::EdDsa).await;
+    let first = tokens(&deployment, &signer).await;
+    let next = signer.rotated();
+    let said = described(&signer.client, ("jwks", next.key_set()));
+    let for_long = json_answer(&said).insert_header("cache-control", "max-age=86400");
+    host.say(for_long.clone()).await;
+    let signed = assertion(&deployment, &next);
+    let refused = refresh(&deployment, &first.refresh, &signed).await;
+    refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+    assert_eq!(host.asked().await, 0, "it was fetched a moment ago");
+    deployment.clock.advance(Duration::from_mins(1));
+    let signed = assertion(&deployment, &next);
+    let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
+    assert_eq!(host.asked().await, 1);
+
+    deployment.clock.advance(Duration::from_mins(61));
+    let signed = assertion(&deployment, &next);
+    let tokens = Tokens::of(&refresh(&deployment, &tokens.refresh, &signed).await);
+    assert_eq!(host.asked().await, 2, "for an hour, whatever the host says");
+
+    // Newer keys are wanted and cannot be had: that is no verdict on who has them.
+    host.say(ResponseTemplate::new(500)).await;
+    deployment.clock.advance(Duration::from_mins(1));
+    for _ in 0..3 {
+        let signed = assertion(&deployment, &signer);
+        let refused = refresh(&deployment, &tokens.refresh, &signed).await;
+        refused.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    }
+    assert_eq!(host.asked().await, 1, "and nobody asks for them without a pause");
+    let signed = assertion(&deployment, &next);
+    Tokens::of(&refresh(&deployment, &tokens.refresh, &signed).await);
+}
+
+#[tokio::test]
+async fn a_wrong_signature_may_be_one_of_a_newer_key_and_no_key_is_believed_for_long() {
+    let deployment = on_loopback();
+    let (_host, keys, signer) = with_keys_elsewhere().await;
+    let next = signer.rotated();
+    // The next key has a name that an older one has as well.
+    let mut set = signer.key_set();
+    let mut namesake = set["keys"][0].clone();
+    namesake["kid"] = next.key_set()["keys"][0]["kid"].clone();
+    set["keys"].as_array_mut().unwrap().push(namesake);
+    keys.say(json_answer(&set)).await;
+    let first = tokens(&deployment, &signer).await;
+    let for_long = json_answer(&next.key_set()).insert_header("cache-control", "max-age=86400");
+    keys.say(for_long).await;
+    deployment.clock.advance(Duration::from_mins(1));
+    let signed = assertion(&deployment, &next);
+    let tokens = Tokens::of(&refresh(&deployment, &first.refresh, &signed).await);
+
+    // The client takes that key back, and nobody signs with another meanwhile.
+    keys.say(json_answer(&signer.key_set())).await;
+    deployment.clock.advance(Duration::from_mins(61));
+    let signed = assertion(&deployment, &next);
+    let refused = refresh(&deployment, &tokens.refresh, &signed).await;
+    refused.assert_error(StatusCode::UNAUTHORIZED, "invalid_client");
+}
+
+#[tokio::test]
+async fn strangers_spend_nothing_that_a_signing_client_needs() {
+    let deployment = on_loopback();
+    let (host, _keys, signer) = with_keys_elsewhere().await;
+    let first = tokens(&deployment, &signer).await;
+    let fresh = replica(&deployment);
+    for number in 0..1000 {
+        authorize(&fresh, &host.url(&format!("/none?{number}"))).await;
+    }
+    let spent = authorize(&fresh, &host.url("/none")).await;
+    spent.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    let signed = assertion(&deployment, &signer);
+    Tokens::of(&refresh(&fresh, &first.refresh, &signed).await);
+}
+
+#[tokio::test]
+async fn a_redemption_is_patient_from_when_its_client_has_proven_itself() {
+    let deployment = on_loopback();
+    let (_host, signer) = inline(SigningAlgorithm::Es256).await;
+    let code = deployment.code(&signer.client).await;
+    let signed = assertion(&deployment, &signer);
+    let form = [("client_assertion_type", TYPE), ("client_assertion", &*signed)];
+    deployment.storage.delay_next("once", Duration::from_secs(11));
+    deployment.storage.fail_next("grants", Fault::AnswerLost);
+    tokio::time::pause();
+    Tokens::of(&redeem(&deployment, &code, &form).await);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! hostile client, page or document host can do.
 
 use std::{
-    net::TcpListener,
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::{body::Body, extract::ConnectInfo};
 use http::{Request, StatusCode};
 use oauth_proxy::{ClientDocuments, Lifetimes, admin::GrantFilter};
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ pub(crate) fn json_answer(body: &Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_raw(body.to_string(), "application/json")
 }
 
-async fn authorize(deployment: &Deployment, client: &str) -> Answer {
+pub(crate) async fn authorize(deployment: &Deployment, client: &str) -> Answer {
     deployment.get(&authorize_path_for(deployment.proxy.resource(), client, &[])).await
 }
 
@@ -96,6 +96,15 @@ async fn authorize(deployment: &Deployment, client: &str) -> Answer {
 async fn visit(deployment: &Deployment, client: &str, extra: &[(&str, &str)]) -> Answer {
     let path = authorize_path_for(deployment.proxy.resource(), client, extra);
     let request = Request::get(path).header("accept", "text/html").body(Body::empty()).unwrap();
+    deployment.send(request).await
+}
+
+/// The same from an address.
+async fn authorize_from(deployment: &Deployment, peer: &str, client: &str) -> Answer {
+    let path = authorize_path_for(deployment.proxy.resource(), client, &[]);
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    let peer: IpAddr = peer.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((peer, 4711))));
     deployment.send(request).await
 }
 
@@ -426,6 +435,32 @@ async fn an_open_page_ends_with_its_redirect_uri() {
 }
 
 #[tokio::test]
+async fn an_open_page_ends_with_its_document() {
+    let deployment = on_loopback();
+    let (host, client) = Host::new().await;
+    let mut browser = Browser::default();
+    let path = authorize_path_for(deployment.proxy.resource(), &client, &[]);
+    let page = browser.get(&deployment, &path).await;
+    let approve = async |browser: &mut Browser, at: &Deployment| {
+        let (request, csrf) = (page.field("request"), page.field("csrf"));
+        let form = [("request", &*request), ("csrf", &*csrf), ("action", "approve")];
+        browser.post(at, "/consent", &form).await
+    };
+    host.say(ResponseTemplate::new(404)).await;
+    // A process that never had the document heard that there is none, too.
+    let other = replica(&deployment);
+    authorize(&other, &client).await.assert_error(StatusCode::BAD_REQUEST, "invalid_client");
+    let refused = approve(&mut browser, &other).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);
+    assert!(refused.body.contains("not registered here"), "{}", refused.body);
+
+    // One that heard nothing goes by what the person saw.
+    let third = replica(&deployment);
+    let answer = approve(&mut browser, &third).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+}
+
+#[tokio::test]
 async fn of_32_simultaneous_logins_one_fetches() {
     let deployment = Arc::new(on_loopback());
     for round in 0..20 {
@@ -457,20 +492,74 @@ async fn a_hostile_page_cannot_hammer_a_host() {
         let (host, client) = Host::new().await;
         assert_eq!(authorize(&deployment, &client).await.status, StatusCode::OK);
         host.say(something).await;
-        for number in 0..150 {
-            authorize(&deployment, &host.url(&format!("/victim?{number}"))).await;
+        let ask = async |peer, path: &str| authorize_from(&deployment, peer, &host.url(path)).await;
+        for number in 0..15 {
+            ask("8.8.8.8", &format!("/victim?{number}")).await;
         }
-        assert_eq!(host.asked().await, 100, "in this hour");
-        let refused = authorize(&deployment, &host.url("/late")).await;
+        assert_eq!(host.asked().await, 10, "in this hour");
+        let refused = ask("8.8.8.8", "/late").await;
         refused.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
         let left: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=3600).contains(&left), "{left}");
+        let others = ask("8.8.4.4", "/late").await;
+        others.assert_error(StatusCode::BAD_REQUEST, "invalid_client");
         assert_eq!(authorize(&deployment, &client).await.status, StatusCode::OK, "known already");
 
+        // What was good is asked for again, whoever spent what.
+        host.say(json_answer(&document(&client))).await;
         deployment.clock.advance(Duration::from_hours(1));
-        let answer = authorize(&deployment, &host.url("/late")).await;
+        for number in 0..15 {
+            ask("8.8.8.8", &format!("/victim?{number}")).await;
+        }
+        let known = authorize_from(&deployment, "8.8.8.8", &client).await;
+        assert_eq!((known.status, host.asked().await), (StatusCode::OK, 11));
+
+        deployment.clock.advance(Duration::from_hours(1));
+        let answer = ask("8.8.8.8", "/late").await;
         answer.assert_error(StatusCode::BAD_REQUEST, "invalid_client");
     }
+}
+
+/// What strangers spent is no matter for a client with logins, and a new process learns of it at
+/// their next refresh.
+#[tokio::test]
+async fn a_client_in_use_is_asked_for_whatever_strangers_spent() {
+    let deployment = on_loopback();
+    let (host, client) = Host::new().await;
+    let tokens = deployment.login(&client).await;
+    let fresh = replica(&deployment);
+    for number in 0..15 {
+        authorize_from(&fresh, "8.8.8.8", &host.url(&format!("/victim?{number}"))).await;
+    }
+    let refused = authorize_from(&fresh, "8.8.8.8", &client).await;
+    refused.assert_error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable");
+    Tokens::of(&fresh.refresh(&client, &tokens.refresh).await);
+    let known = authorize_from(&fresh, "8.8.8.8", &client).await;
+    assert_eq!(known.status, StatusCode::OK, "{}", known.body);
+}
+
+#[tokio::test]
+async fn a_page_makes_nobodys_browser_ask_for_new_documents() {
+    let deployment = on_loopback();
+    let (host, client) = Host::new().await;
+    let path = authorize_path_for(deployment.proxy.resource(), &client, &[]);
+    let load = |name: &'static str, value: &'static str| {
+        deployment.send(Request::get(&path).header(name, value).body(Body::empty()).unwrap())
+    };
+    for (name, value) in [
+        ("sec-fetch-dest", "image"),
+        ("sec-fetch-dest", "iframe"),
+        ("sec-fetch-dest", "empty"),
+        ("sec-purpose", "prefetch"),
+    ] {
+        let refused = load(name, value).await;
+        refused.assert_error(StatusCode::BAD_REQUEST, "invalid_request");
+        assert!(refused.body.contains("a person opens"), "{}", refused.body);
+    }
+    assert_eq!(host.asked().await, 0);
+    assert_eq!(load("sec-fetch-dest", "document").await.status, StatusCode::OK);
+    assert_eq!(load("sec-fetch-dest", "image").await.status, StatusCode::OK, "it is known now");
+    assert_eq!(host.asked().await, 1);
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn activate_once(
     caller: &Caller,
 ) -> Result<Grant, OAuthError> {
     let attempt = random_token::<16>();
-    let deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + PATIENCE;
     // Our own write may have happened without our knowing.
     let mut unsure = false;
     let mut proven = false;
@@ -82,6 +82,8 @@ async fn activate_once(
         if !proven {
             caller.prove(app, &stored.record.client).await?;
             proven = true;
+            // How long the host of the client's keys took is not the storage's doing.
+            deadline = Instant::now() + PATIENCE;
         }
         if stored.record.phase == (Phase::Active { attempt: attempt.clone() }) {
             return Ok(stored.record);

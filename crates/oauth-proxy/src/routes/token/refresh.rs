@@ -61,7 +61,7 @@ impl Request<'_> {
     /// Each turn starts from a fresh read: whoever loses a race finds out what the winner did.
     async fn settle(&self, app: &Arc<App>) -> Result<(Grant, ProviderState), OAuthError> {
         let lifetimes = &app.config.lifetimes;
-        let deadline = tokio::time::Instant::now() + lifetimes.lease();
+        let mut deadline = tokio::time::Instant::now() + lifetimes.lease();
         let mut pause = POLL;
         let mut unsure = None;
         let mut waited = false;
@@ -74,6 +74,7 @@ impl Request<'_> {
             if !proven {
                 self.caller.prove(app, &stored.record.client).await?;
                 proven = true;
+                deadline = tokio::time::Instant::now() + lifetimes.lease();
             }
             let is_confidential = self.caller.is_confidential(&stored.record.client);
             let rules = app.config.refresh_rules(&stored.record, is_confidential);

@@ -1,8 +1,11 @@
 //! Storage that counts, fails on command, and lets a test look inside.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -49,6 +52,8 @@ struct Shared {
     fault_at: Mutex<Option<(usize, Fault)>>,
     /// Under this key the store finds what is no record.
     spoiled: Mutex<Option<String>>,
+    /// Collection, and how long the next mark that is set there takes.
+    delay: Mutex<Option<(&'static str, Duration)>>,
     /// Collection and what goes wrong there, once or for ever.
     fault: Mutex<Option<(&'static str, Fault, bool)>>,
 }
@@ -78,7 +83,7 @@ impl Probe {
     pub(crate) async fn undo(&self, (collection, key, before): &Undone) {
         match before {
             Some(entry) => {
-                let ttl = Ttl::After(std::time::Duration::from_hours(1));
+                let ttl = Ttl::After(Duration::from_hours(1));
                 self.inner.put(collection, key, entry.value.clone(), ttl).await.unwrap();
             }
             None => {
@@ -154,6 +159,16 @@ impl Probe {
     /// The next operation on the collection fails.
     pub(crate) fn fail_next(&self, collection: &'static str, fault: Fault) {
         *self.shared.fault.lock().unwrap() = Some((collection, fault, false));
+    }
+
+    /// The next mark that is set in the collection takes so long.
+    pub(crate) fn delay_next(&self, collection: &'static str, by: Duration) {
+        *self.shared.delay.lock().unwrap() = Some((collection, by));
+    }
+
+    fn take_delay(&self, collection: &str) -> Duration {
+        let mut planned = self.shared.delay.lock().unwrap();
+        planned.take_if(|(place, _)| *place == collection).map_or(Duration::ZERO, |(_, by)| by)
     }
 
     /// After so many operations that work, one goes wrong; a read then fails in either case.
@@ -310,6 +325,7 @@ impl KeyValue for Probe {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<Option<Version>> {
+        tokio::time::sleep(self.take_delay(collection)).await;
         let lost = self.write(collection)?;
         self.note(collection, key).await;
         answered(lost, self.guarded(self.inner.put_if_absent(collection, key, value, ttl)).await?)

@@ -43,11 +43,11 @@ pub fn http() -> anyhow::Result<reqwest::Client> {
     http_keeping(0)
 }
 
-/// As [`http`], but so many connections to each server are kept for the next request.
+/// As [`http()`], but so many connections to each server are kept for the next request.
 ///
 /// # Errors
 ///
-/// As [`http`].
+/// As [`http()`].
 pub fn http_keeping(connections: usize) -> anyhow::Result<reqwest::Client> {
     #[expect(
         clippy::disallowed_methods,

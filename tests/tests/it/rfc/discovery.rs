@@ -129,8 +129,7 @@ async fn server_metadata_is_at_every_variant() -> anyhow::Result<()> {
     // The OpenID form requires these; the TypeScript client parses them strictly.
     assert_eq!(metadata["subject_types_supported"], json!(["public"]));
     assert!(metadata["id_token_signing_alg_values_supported"].is_array());
-    // Not built, so not advertised.
-    assert_ne!(metadata["client_id_metadata_document_supported"], json!(true));
+    assert_eq!(metadata["client_id_metadata_document_supported"], json!(true));
 
     let keys = document(&format!("{issuer}/.well-known/jwks.json")).await?;
     assert_eq!(keys, json!({"keys": []}));

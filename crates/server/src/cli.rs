@@ -103,6 +103,7 @@ pub(crate) enum KeysCommand {
         /// Which ring
         ring: Which,
         /// Which key, by its id, if not the new one
+        #[arg(allow_hyphen_values = true)]
         id: Option<String>,
         #[command(flatten)]
         settings: SettingFlags,
@@ -114,6 +115,7 @@ pub(crate) enum KeysCommand {
         /// Which ring
         ring: Which,
         /// Which key, by its id, if not the old one
+        #[arg(allow_hyphen_values = true)]
         id: Option<String>,
         /// Even if something that it protects may still live
         #[arg(long)]

@@ -29,7 +29,8 @@ pub(crate) enum SessionsCommand {
         #[arg(long)]
         all: bool,
         /// One session, by the id that `list` shows
-        #[arg(long, value_name = "SESSION")]
+        // Any character of base64url may come first.
+        #[arg(long, value_name = "SESSION", allow_hyphen_values = true)]
         id: Option<String>,
         #[command(flatten)]
         place: Place,
@@ -75,7 +76,7 @@ impl ClientsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Whose {
     /// Those of one person: the provider's `sub`
-    #[arg(long, value_name = "SUBJECT", conflicts_with = "client")]
+    #[arg(long, value_name = "SUBJECT", conflicts_with = "client", allow_hyphen_values = true)]
     pub(crate) user: Option<String>,
     /// The provider of that person; with it they are found faster
     #[arg(long, value_name = "URL", requires = "user")]
@@ -91,7 +92,7 @@ pub(crate) struct Paging {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) limit: Option<usize>,
     /// Go on where an earlier list stopped
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub(crate) cursor: Option<String>,
 }
 

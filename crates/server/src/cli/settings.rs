@@ -76,7 +76,9 @@ fn argument(setting: &Setting, name: Name) -> Arg {
         .value_name(value)
         .help_heading((setting.name != CONFIG.name).then(|| setting.group.heading()))
         .help(help)
-        .long_help(long);
+        .long_help(long)
+        // A key is base64url, of which any character may come first.
+        .allow_hyphen_values(setting.is_secret() && !is_file);
     match setting.kind {
         Kind::Switch => argument
             .num_args(0..=1)

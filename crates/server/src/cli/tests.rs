@@ -55,6 +55,25 @@ fn flags_are_taken_as_they_are() {
 }
 
 #[test]
+fn what_is_made_at_random_may_begin_with_a_hyphen() {
+    let parse = |arguments: &[&str]| {
+        let all = ["oidc-proxy"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap_or_else(|error| panic!("{arguments:?}: {error}")).command
+    };
+    let ended = parse(&["sessions", "revoke", "--id", "-e58fNG0", "--offline"]);
+    assert!(format!("{ended:?}").contains("-e58fNG0"), "{ended:?}");
+    parse(&["sessions", "revoke", "--user", "-e58fNG0", "--offline"]);
+    parse(&["clients", "list", "--cursor", "-e58fNG0", "--json"]);
+    let retired = parse(&["keys", "retire", "signing", "-e58fNG0", "--force"]);
+    assert!(format!("{retired:?}").contains("force: true"), "{retired:?}");
+    let promoted = parse(&["keys", "promote", "signing", "--config", "proxy.toml"]);
+    assert!(format!("{promoted:?}").contains("id: None"), "{promoted:?}");
+    let flags = serve(&["--jwt-signing-key", "-e58fNG0", "--production=false"]).flags;
+    assert_eq!(flags["jwt-signing-key"][0].as_str(), "-e58fNG0");
+    assert_eq!(flags["production"][0].as_str(), "false");
+}
+
+#[test]
 fn secrets_among_the_flags_are_not_shown() {
     let arguments = ["oidc-proxy", "serve", "--client-secret", "hush"];
     let cli = Cli::try_parse_from(arguments).unwrap();

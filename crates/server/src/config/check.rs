@@ -3,27 +3,27 @@
 mod lifetimes;
 pub(super) mod operation;
 mod reader;
+mod values;
 
-use std::{net::SocketAddr, time::Duration};
-
-use anyhow::Error;
-use forwarder::Forwarder;
-use jwt_issuer::{KeyRing, MAX_ASSERTION_LIFETIME, MasterKey};
-use kv_storage::{Fernet, Memory, SealedWith};
+use kv_storage::{Fernet, SealedWith};
 use oidc_proxy::{
-    AccessPolicy, ClientAuthMethod, ClientDocuments, ClientSettings, Lifetimes, OidcProxy,
-    OidcProxyBuilder, ProviderRevocation, ResourceServer, SigningAlgorithm,
+    ClientDocuments, ClientSettings, Lifetimes, OidcProxy, OidcProxyBuilder, SigningAlgorithm,
 };
-use secrecy::{ExposeSecret, SecretString};
-use url::{Host, Url};
 
 #[cfg(test)]
 pub(super) use self::lifetimes::LIFETIMES;
-use self::reader::Reader;
 pub(super) use self::reader::items;
+use self::{
+    reader::Reader,
+    values::{
+        GOOD_CONFIG_URL, assertion_lifetime, auth_method, backend, base_url, build, config_url,
+        is_loopback, key_list, listen, mcp_path, param, provider_revocation, redirect_path,
+        resource_server, signing_keys, trial, with_stand_ins,
+    },
+};
 use super::{
-    Config, Given, KeyPlace, KeyPlaces, Listen, Problems, Storage,
-    access::{self, Access},
+    Config, Given, KeyPlace, KeyPlaces, Problems, Storage,
+    access::Access,
     client_settings,
     setting::{
         ALLOW_ANY_USER, ALLOW_CLAIM, ALLOW_EMAIL, ALLOW_EMAIL_DOMAIN, ALLOW_GROUP,
@@ -36,10 +36,7 @@ use super::{
         TOKEN_ENDPOINT_AUTH_METHOD, USERINFO,
     },
 };
-use crate::{backend_tls, cli::duration, data_dir, identity::Ways, keys::Which, log};
-
-/// Stands in for settings that are not on trial.
-const GOOD_CONFIG_URL: &str = "https://provider.example";
+use crate::{backend_tls, data_dir, identity::Ways, keys::Which, log};
 
 /// Checks everything; what was found wrong before is reported along.
 pub(super) fn check(given: &Given, problems: Problems) -> Result<Config, Problems> {
@@ -189,23 +186,6 @@ impl Config {
     }
 }
 
-/// The crates know best what they accept, so they are asked, one setting at a time.
-fn trial(config_url: &str) -> OidcProxyBuilder {
-    let builder = OidcProxy::builder(config_url)
-        .client_id("trial")
-        .base_url("http://localhost")
-        .access(AccessPolicy::any_user());
-    with_stand_ins(builder)
-}
-
-fn with_stand_ins(builder: OidcProxyBuilder) -> OidcProxyBuilder {
-    builder.storage(Memory::new()).signing_keys(KeyRing::new(MasterKey::generate()))
-}
-
-fn build(builder: OidcProxyBuilder) -> Result<(), String> {
-    builder.build().map(drop).map_err(|error| format!("{:#}", Error::from(error)))
-}
-
 /// What a file says about some clients, each table together with those before it.
 fn client_settings(reader: &mut Reader<'_>, lifetimes: &Lifetimes) -> Vec<ClientSettings> {
     let lifetimes = client_settings::measure(lifetimes);
@@ -234,115 +214,6 @@ fn client_documents(reader: &mut Reader<'_>) -> ClientDocuments {
         (true, false) => ClientDocuments::only(hosts),
     };
     if loopback { documents.danger_loopback() } else { documents }
-}
-
-fn provider_revocation(text: &str) -> Result<ProviderRevocation, String> {
-    match text {
-        "last-session" => Ok(ProviderRevocation::LastGrant),
-        "always" => Ok(ProviderRevocation::Always),
-        "never" => Ok(ProviderRevocation::Never),
-        _ => Err(format!("{text:?}: expected last-session, always or never")),
-    }
-}
-
-fn resource_server(
-    mut known: Vec<ResourceServer>,
-    text: &str,
-) -> Result<Vec<ResourceServer>, String> {
-    let (id, path) = text.split_once('=').ok_or_else(|| format!("{text:?}: expected ID=FILE"))?;
-    let server = ResourceServer::new(id, &reader::secret_file(path)?);
-    known.push(server);
-    let servers = known.clone();
-    build(trial(GOOD_CONFIG_URL).proxy(move |mut proxy| {
-        for server in servers {
-            proxy = proxy.resource_server(server);
-        }
-        proxy
-    }))?;
-    Ok(known)
-}
-
-fn config_url(text: &str) -> Result<String, String> {
-    no_password(text)?;
-    match trial(text).build() {
-        Ok(_) => Ok(text.to_owned()),
-        // What the builder says about it is for programmers.
-        Err(error) => Err(Error::from(error).root_cause().to_string()),
-    }
-}
-
-fn base_url(text: &str) -> Result<String, String> {
-    no_password(text)?;
-    build(trial(GOOD_CONFIG_URL).base_url(text)).map(|()| text.to_owned())
-}
-
-fn mcp_path(text: &str) -> Result<String, String> {
-    build(trial(GOOD_CONFIG_URL).resource(text)).map(|()| text.to_owned())
-}
-
-/// The callback must not be where another endpoint is, or a resource.
-fn redirect_path(text: &str, mcp_path: Option<&str>) -> Result<String, String> {
-    build(trial(GOOD_CONFIG_URL).redirect_path(text))?;
-    let below = mcp_path.and_then(|mcp| text.strip_prefix(mcp.trim_end_matches('/')));
-    let in_mcp = mcp_path != Some("/")
-        && below.is_some_and(|rest| matches!(rest.chars().next(), None | Some('/')));
-    if in_mcp {
-        return Err(format!("`{text}` lies in the MCP endpoint, where the provider cannot return"));
-    }
-    build(trial(GOOD_CONFIG_URL).resource(text))
-        .map(|()| text.to_owned())
-        .map_err(|_| format!("`{text}` is taken by another endpoint of this server"))
-}
-
-fn backend(text: &str) -> Result<String, String> {
-    no_password(text)?;
-    Forwarder::builder(text)
-        .build()
-        .map(|_| text.to_owned())
-        .map_err(|error| format!("{:#}", Error::from(error)))
-}
-
-/// URLs are logged and shown.
-fn no_password(text: &str) -> Result<(), String> {
-    match Url::parse(text) {
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            Err("the URL must not contain a user name or password".to_owned())
-        }
-        Err(_) if text.contains('@') => {
-            Err("it is no URL, and what stands before its @ may be a password".to_owned())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn auth_method(text: &str) -> Result<ClientAuthMethod, String> {
-    [
-        ClientAuthMethod::ClientSecretBasic,
-        ClientAuthMethod::ClientSecretPost,
-        ClientAuthMethod::None,
-    ]
-    .into_iter()
-    .find(|method| method.as_str() == text)
-    .ok_or_else(|| format!("{text:?} is none of client_secret_basic, client_secret_post, none"))
-}
-
-fn param(mut params: Vec<(String, String)>, text: &str) -> Result<Vec<(String, String)>, String> {
-    let (name, value) = access::pair(text)?;
-    params.push((name.to_owned(), value.to_owned()));
-    build(trial(GOOD_CONFIG_URL).extra_authorize_params(params.clone())).map(|()| params)
-}
-
-fn listen(text: &str) -> Result<Listen, String> {
-    let localhost = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-    if let Some(port) = localhost {
-        return Ok(Listen::Loopback(port));
-    }
-    text.parse::<SocketAddr>().map(Listen::At).map_err(|_| {
-        format!(
-            "{text:?} is not an address and a port like 127.0.0.1:8000, [::]:8000 or \
-             localhost:8000"
-        )
-    })
 }
 
 fn access(reader: &mut Reader<'_>, config_url: &str) -> Access {
@@ -408,14 +279,6 @@ fn identity(reader: &mut Reader<'_>, backend: Option<&str>) -> Ways {
     }
 }
 
-fn assertion_lifetime(text: &str) -> Result<Duration, String> {
-    let lifetime = duration::parse(text).map_err(|why| format!("{text:?}: {why}"))?;
-    if (1..=MAX_ASSERTION_LIFETIME).contains(&lifetime.as_secs()) {
-        return Ok(lifetime);
-    }
-    Err(format!("{text:?} is not between 1s and {MAX_ASSERTION_LIFETIME}s"))
-}
-
 fn storage(reader: &mut Reader<'_>) -> Option<Storage> {
     if reader.is_given(&STORAGE) {
         return reader.parsed(&STORAGE, Storage::parse);
@@ -470,20 +333,6 @@ fn shared_keys(reader: &mut Reader<'_>, storage: Option<&Storage>) {
     }
 }
 
-fn signing_keys(keys: &[SecretString]) -> Result<KeyRing, String> {
-    let mut ring: Option<KeyRing> = None;
-    for (index, key) in keys.iter().enumerate() {
-        let key = MasterKey::from_base64url(key).map_err(|error| {
-            format!("key {}: {error}; `oidc-proxy keys generate` makes one", index + 1)
-        })?;
-        ring = Some(match ring {
-            None => KeyRing::new(key),
-            Some(ring) => ring.with_older(key),
-        });
-    }
-    ring.ok_or_else(|| "it holds no key".to_owned())
-}
-
 /// What is good for trying out only is refused where strangers can reach us (D8).
 fn production(
     reader: &mut Reader<'_>,
@@ -512,26 +361,4 @@ fn production(
             ),
         );
     }
-}
-
-fn is_loopback(url: &str) -> bool {
-    let Ok(url) = Url::parse(url) else { return false };
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
-/// A secret that is a list of keys: one a line or separated by commas, `#` begins a note, which
-/// ends with the line.
-fn key_list(text: &SecretString) -> Vec<SecretString> {
-    text.expose_secret()
-        .lines()
-        .filter_map(|line| line.split('#').next())
-        .flat_map(|line| line.split([' ', '\t', ',']))
-        .filter(|key| !key.is_empty())
-        .map(SecretString::from)
-        .collect()
 }

@@ -1,10 +1,8 @@
 //! Tables for the decisions.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use proptest::prelude::*;
-use secrecy::SecretString;
-use serde_json::Map;
 
 use super::{
     code::{Redemption, Verdict, activate, check, verdict},
@@ -14,50 +12,11 @@ use crate::{
     client_settings::RefreshRules,
     error::ErrorCode,
     pkce,
-    record::{
-        code::CodeRecord,
-        grant::{Grant, Phase, ProviderSession},
-        transaction::ClientSnapshot,
-    },
-    scope::ScopeSet,
+    record::{code::CodeRecord, grant::Grant},
 };
 
 const GRACE: Duration = Duration::from_mins(2);
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
-
-fn grant() -> Grant {
-    Grant {
-        id: "grant".to_owned(),
-        phase: Phase::Pending,
-        issuer: "https://idp.example".to_owned(),
-        subject: "alice".to_owned(),
-        claims: Map::new(),
-        from_userinfo: BTreeSet::new(),
-        client: ClientSnapshot {
-            id: "client".to_owned(),
-            name: None,
-            refreshes: true,
-            signs: false,
-        },
-        redirect_host: None,
-        scopes: ScopeSet::parse("openid"),
-        resource: "https://mcp.example/mcp".to_owned(),
-        provider: ProviderSession {
-            access_token: SecretString::from("provider"),
-            refresh_token: None,
-            expires_at: None,
-            obtained_at: 0,
-        },
-        seed: SecretString::from("seed"),
-        generation: 0,
-        retired: Vec::new(),
-        refreshing: None,
-        created_at: 1_000,
-        judged_at: 1_000,
-        used_at: 1_000,
-        not_after: 100_000,
-    }
-}
 
 /// A token of this generation, of a client whose tokens rotate.
 fn token(generation: u64, grace: Duration) -> Presented {
@@ -118,7 +77,7 @@ fn a_code_belongs_to_its_client_redirect_uri_verifier_and_resource() {
 
 #[test]
 fn a_code_is_good_once_and_in_time() {
-    let mut grant = grant();
+    let mut grant = Grant::example();
     assert_eq!(verdict(&code(), &grant, 1_300), Verdict::Activate);
     assert_eq!(verdict(&code(), &grant, 1_301), Verdict::Late);
     activate(&mut grant, "attempt", 1_200);
@@ -128,7 +87,7 @@ fn a_code_is_good_once_and_in_time() {
 
 #[test]
 fn a_rotated_token_leads_to_its_successor_inside_the_window_only() {
-    let mut grant = grant();
+    let mut grant = Grant::example();
     advance(&mut grant, token(0, GRACE), 2_000);
     assert_eq!(grant.generation, 1);
     assert_eq!(standing(&grant, token(1, GRACE), 2_000), Standing::Current);
@@ -140,14 +99,14 @@ fn a_rotated_token_leads_to_its_successor_inside_the_window_only() {
 
 #[test]
 fn without_a_window_the_second_use_is_a_replay() {
-    let mut grant = grant();
+    let mut grant = Grant::example();
     advance(&mut grant, token(0, Duration::ZERO), 2_000);
     assert_eq!(standing(&grant, token(0, Duration::ZERO), 2_000), Standing::Replay);
 }
 
 #[test]
 fn a_token_ahead_of_a_store_that_lost_a_write_goes_on_from_there() {
-    let mut grant = grant();
+    let mut grant = Grant::example();
     advance(&mut grant, token(4, GRACE), 2_000);
     assert_eq!(grant.generation, 5);
     assert_eq!(standing(&grant, token(4, GRACE), 2_001), Standing::Retired);
@@ -159,7 +118,7 @@ fn without_rotation_the_token_stays_and_older_ones_are_replays() {
         let token = token(generation, GRACE);
         Presented { rules: RefreshRules { rotates: false, ..token.rules }, ..token }
     };
-    let mut grant = grant();
+    let mut grant = Grant::example();
     advance(&mut grant, token(0, GRACE), 2_000);
     for now in [2_100, 2_200] {
         assert_eq!(standing(&grant, reused(1), now), Standing::Current);
@@ -178,7 +137,7 @@ proptest! {
     /// bounded and older.
     #[test]
     fn rotation_keeps_one_current_generation(steps in prop::collection::vec(0_u64..90, 1..200)) {
-        let mut grant = grant();
+        let mut grant = Grant::example();
         let mut now = 1_000;
         for step in steps {
             now += step;

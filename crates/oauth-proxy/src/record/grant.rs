@@ -208,3 +208,41 @@ impl Grant {
         self.refreshing.as_ref().is_some_and(|lease| lease.until > now)
     }
 }
+
+#[cfg(test)]
+impl Grant {
+    /// One whose code was not redeemed yet, from second 1,000 to 100,000.
+    pub(crate) fn example() -> Self {
+        Self {
+            id: "grant".to_owned(),
+            phase: Phase::Pending,
+            issuer: "https://idp.example".to_owned(),
+            subject: "alice".to_owned(),
+            claims: Map::new(),
+            from_userinfo: BTreeSet::new(),
+            client: ClientSnapshot {
+                id: "client".to_owned(),
+                name: None,
+                refreshes: true,
+                signs: false,
+            },
+            redirect_host: None,
+            scopes: ScopeSet::parse("openid"),
+            resource: "https://mcp.example/mcp".to_owned(),
+            provider: ProviderSession {
+                access_token: SecretString::from("provider"),
+                refresh_token: None,
+                expires_at: None,
+                obtained_at: 0,
+            },
+            seed: SecretString::from("seed"),
+            generation: 0,
+            retired: Vec::new(),
+            refreshing: None,
+            created_at: 1_000,
+            judged_at: 1_000,
+            used_at: 1_000,
+            not_after: 100_000,
+        }
+    }
+}

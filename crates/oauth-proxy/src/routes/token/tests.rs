@@ -1,49 +1,28 @@
 //! The table of access-token lifetimes (D7).
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use secrecy::SecretString;
-use serde_json::Map;
 
 use super::*;
-use crate::record::{
-    grant::{Phase, ProviderSession},
-    transaction::ClientSnapshot,
-};
+use crate::record::grant::{Phase, ProviderSession};
 
 const NOW: u64 = 1_000_000;
 
 fn grant(refreshable: bool, provider_ends: Option<u64>, not_after: u64) -> Grant {
+    let example = Grant::example();
     Grant {
-        id: "grant".to_owned(),
         phase: Phase::Active { attempt: "attempt".to_owned() },
-        issuer: "https://idp.example".to_owned(),
-        subject: "alice".to_owned(),
-        claims: Map::new(),
-        from_userinfo: BTreeSet::new(),
-        client: ClientSnapshot {
-            id: "client".to_owned(),
-            name: None,
-            refreshes: true,
-            signs: false,
-        },
-        redirect_host: None,
-        scopes: ScopeSet::parse("openid"),
-        resource: "https://mcp.example/mcp".to_owned(),
         provider: ProviderSession {
-            access_token: SecretString::from("access"),
             refresh_token: refreshable.then(|| SecretString::from("refresh")),
             expires_at: provider_ends,
-            obtained_at: 0,
+            ..example.provider
         },
-        seed: SecretString::from("seed"),
-        generation: 0,
-        retired: Vec::new(),
-        refreshing: None,
         created_at: NOW,
         judged_at: NOW,
         used_at: NOW,
         not_after,
+        ..example
     }
 }
 

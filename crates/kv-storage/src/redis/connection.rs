@@ -33,8 +33,9 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-/// How many commands wait to be written at most, before those who send more wait themselves.
-const WAITING_COMMANDS: usize = 1024;
+/// How many commands are gathered for one write at most. Those who have more wait, so that the
+/// server works on the first ones meanwhile.
+const GATHERED_COMMANDS: usize = 16;
 
 /// How much is written, and read, at a time: many small commands, or a few large values.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -133,7 +134,7 @@ impl Dialer {
         let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(self.response_timeout))
-            .set_pipeline_buffer_size(WAITING_COMMANDS)
+            .set_pipeline_buffer_size(GATHERED_COMMANDS)
             .set_write_backpressure_boundary(CHUNK_BYTES);
         let (raw, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
             .await

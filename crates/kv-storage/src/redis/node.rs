@@ -1,6 +1,9 @@
 //! A master, and our connections to it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::Mutex;
 
@@ -29,9 +32,10 @@ pub(super) struct Context {
 #[derive(Debug)]
 pub(super) struct Node {
     address: Address,
-    // Apart: a `WAIT` holds up what comes behind it on its connection.
-    reads: Lane,
-    writes: Lane,
+    // While the server works on what came over one, answers over the other are dealt with.
+    lanes: [Lane; 2],
+    /// Which of the two has its turn, for what may take any.
+    turn: AtomicBool,
 }
 
 /// One connection at a time.
@@ -52,19 +56,22 @@ pub(super) struct Link {
 
 impl Node {
     pub(super) fn new(address: Address) -> Self {
-        Self { address, reads: Lane::default(), writes: Lane::default() }
+        Self { address, lanes: Default::default(), turn: AtomicBool::default() }
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// A connection to a master that can keep records.
-    pub(super) async fn link(&self, access: Access, context: &Context) -> Result<Arc<Link>> {
-        let lane = match access {
-            Access::Read => &self.reads,
-            Access::Write => &self.writes,
-        };
+    /// A connection to a master that can keep records, for a command about the key, if it is
+    /// about one.
+    pub(super) async fn link(
+        &self,
+        access: Access,
+        key: Option<&[u8]>,
+        context: &Context,
+    ) -> Result<Arc<Link>> {
+        let lane = self.lane(access, key, context.settings.wait_replicas > 0);
         if let Some(link) = lane.open() {
             return Ok(link);
         }
@@ -90,6 +97,17 @@ impl Node {
         }
     }
 
+    fn lane(&self, access: Access, key: Option<&[u8]>, waits: bool) -> &Lane {
+        let second = match key {
+            // A `WAIT` holds up what comes behind it on its connection.
+            _ if waits => access == Access::Write,
+            // In order with whatever else is about the key, even where nobody waits for that.
+            Some(key) => key.iter().fold(0, |folded, byte| folded ^ byte) & 1 == 1,
+            None => self.turn.fetch_xor(true, Ordering::Relaxed),
+        };
+        &self.lanes[usize::from(second)]
+    }
+
     async fn connect(&self, access: Access, context: &Context) -> Result<Link> {
         let settings = &context.settings;
         let mut dialer = context.dialer.clone();
@@ -110,14 +128,14 @@ impl Node {
 
     /// Lets go of the connections; those who use one go on until they are done.
     pub(super) fn close(&self) {
-        for lane in [&self.reads, &self.writes] {
+        for lane in &self.lanes {
             lane.current.write().unwrap_or_else(PoisonError::into_inner).take();
         }
     }
 
     /// Connects anew, and looks at the server, before the next command.
     pub(super) fn retire(&self) {
-        for lane in [&self.reads, &self.writes] {
+        for lane in &self.lanes {
             if let Some(link) = lane.open() {
                 link.connection.retire();
             }

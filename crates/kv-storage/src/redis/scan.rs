@@ -78,7 +78,7 @@ async fn page_once(
     let same_masters = |position: &Position| position.fingerprint == fingerprint;
     let mut position = position.filter(same_masters).unwrap_or(start);
     let Some(node) = masters.nodes.get(position.node) else { return Ok((Vec::new(), None)) };
-    let link = servers.link(node, Access::Read).await?;
+    let link = servers.link(node, Access::Read, None).await?;
     if position.run_id != link.server.run_id {
         link.server.run_id.clone_into(&mut position.run_id);
         position.cursor = 0;

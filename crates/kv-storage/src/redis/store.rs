@@ -79,7 +79,7 @@ impl Servers {
         let context = Context { settings, dialer };
         let servers = Self { topology: Topology::new(&context), context };
         for node in servers.masters().await?.nodes {
-            let link = servers.link(&node, Access::Write).await?;
+            let link = servers.link(&node, Access::Write, None).await?;
             link.server.check_replicas(node.address(), servers.context.settings.wait_replicas)?;
             link.server.warn(node.address());
         }
@@ -98,16 +98,22 @@ impl Servers {
         self.topology.masters(&self.context).await
     }
 
-    /// A connection to the node, which is a master.
-    pub(super) async fn link(&self, node: &Node, access: Access) -> Result<Arc<Link>> {
-        node.link(access, &self.context).await.inspect_err(|_| self.topology.doubt())
+    /// A connection to the node, which is a master, for a command about the key, if it is about
+    /// one.
+    pub(super) async fn link(
+        &self,
+        node: &Node,
+        access: Access,
+        key: Option<&[u8]>,
+    ) -> Result<Arc<Link>> {
+        node.link(access, key, &self.context).await.inspect_err(|_| self.topology.doubt())
     }
 
     /// Looks at every master once more.
     pub(super) async fn look(&self) -> Result<(), Trouble> {
         let settings = &self.context.settings;
         for node in self.masters().await?.nodes {
-            let link = self.link(&node, Access::Write).await?;
+            let link = self.link(&node, Access::Write, None).await?;
             let looked = link.connection.inspect().await;
             let server = looked.map_err(|error| Trouble::over(&link.connection, error))?;
             server.check(node.address(), &settings.arrangement).inspect_err(|_| {
@@ -187,7 +193,7 @@ impl Servers {
         node: &Node,
         keys: impl ExactSizeIterator<Item = &Vec<u8>>,
     ) -> Result<Vec<Value>, Trouble> {
-        let link = self.link(node, Access::Read).await?;
+        let link = self.link(node, Access::Read, None).await?;
         let mut pipeline = redis::Pipeline::with_capacity(keys.len());
         for key in keys {
             pipeline.add_command(Command::get(key).sent);
@@ -241,7 +247,7 @@ impl Servers {
         let mut node = self.master(command.key()).await?;
         let mut asking = false;
         for _ in 0..=MAX_REDIRECTS {
-            let link = self.link(&node, access).await?;
+            let link = self.link(&node, access, Some(command.key())).await?;
             match try_send(&link.connection, command, asking).await {
                 Ok(value) => return Ok((value, link)),
                 Err(Failure::Lost(error)) => {

@@ -1,5 +1,6 @@
 //! The backend that keeps its records in this process.
 
+mod budget;
 mod collection;
 mod collections;
 mod shard;
@@ -85,7 +86,6 @@ impl Memory {
 
     /// Whether what was present was what was expected, and so was written over.
     fn write(&self, collection: &str, write: Write<'_>, expected: Expected) -> Result<bool> {
-        limits::check_value(write.value)?;
         let records = match (self.existing_for(collection, write.key)?, expected) {
             (Some(records), _) => records,
             (None, Expected::Version(_)) => return Ok(false),
@@ -135,9 +135,10 @@ impl KeyValue for Memory {
     }
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
-        let write = Write { key, value: &value, version: Version::random()?, ttl };
+        let write = Write::new(key, &value, ttl)?;
+        let version = write.version;
         self.write(collection, write, Expected::Any)?;
-        Ok(write.version)
+        Ok(version)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
@@ -155,8 +156,9 @@ impl KeyValue for Memory {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<Option<Version>> {
-        let write = Write { key, value: &value, version: Version::random()?, ttl };
-        Ok(self.write(collection, write, Expected::None)?.then_some(write.version))
+        let write = Write::new(key, &value, ttl)?;
+        let version = write.version;
+        Ok(self.write(collection, write, Expected::None)?.then_some(version))
     }
 
     async fn compare_and_swap(
@@ -167,9 +169,10 @@ impl KeyValue for Memory {
         value: Bytes,
         ttl: Ttl,
     ) -> Result<Option<Version>> {
-        let write = Write { key, value: &value, version: Version::random()?, ttl };
+        let write = Write::new(key, &value, ttl)?;
+        let version = write.version;
         let written = self.write(collection, write, Expected::Version(expected))?;
-        Ok(written.then_some(write.version))
+        Ok(written.then_some(version))
     }
 
     async fn compare_and_delete(

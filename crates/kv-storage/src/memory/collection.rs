@@ -1,20 +1,21 @@
 use std::{
     hash::{BuildHasher, RandomState},
+    mem,
     ops::Bound,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use bytes::Bytes;
 
 use super::{
     Bounds,
+    budget::{Budget, Short},
     shard::{Key, Record, Shard},
 };
-use crate::{Cursor, Entry, Error, ErrorKind, Page, Result, Ttl, Version};
+use crate::{Cursor, Entry, Error, ErrorKind, Page, Result, Ttl, Version, Wiped, limits};
 
 /// Enough that 64 tasks seldom meet at one lock.
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 
 /// How many slots one operation looks at in passing for expired records: more than it can add, so
 /// that sweeping keeps up, and few enough that nobody waits.
@@ -39,20 +40,27 @@ impl Expected {
 }
 
 /// What is to be written.
-#[derive(Clone, Copy)]
 pub(super) struct Write<'a> {
     pub(super) key: &'a str,
-    pub(super) value: &'a [u8],
+    value: Bytes,
     pub(super) version: Version,
-    pub(super) ttl: Ttl,
+    ttl: Ttl,
+}
+
+impl<'a> Write<'a> {
+    /// Copies the value, so that nobody waits at a lock for that.
+    pub(super) fn new(key: &'a str, value: &[u8], ttl: Ttl) -> Result<Self> {
+        limits::check_value(value)?;
+        let value = Bytes::from_owner(Wiped::new(value.to_vec()));
+        Ok(Self { key, value, version: Version::random()?, ttl })
+    }
 }
 
 /// The records of one collection and what they use of its bounds.
 pub(super) struct Collection {
     name: Box<str>,
     bounds: Bounds,
-    entries: AtomicUsize,
-    bytes: AtomicUsize,
+    budget: Budget,
     hasher: RandomState,
     shards: [Mutex<Shard>; SHARDS],
 }
@@ -62,8 +70,7 @@ impl Collection {
         Self {
             name: name.into(),
             bounds,
-            entries: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
+            budget: Budget::new(bounds),
             hasher: RandomState::new(),
             shards: Default::default(),
         }
@@ -81,16 +88,21 @@ impl Collection {
     }
 
     /// Writes if what is present is what was expected; `false` otherwise.
-    pub(super) fn write(&self, write: Write<'_>, expected: Expected, now: i64) -> Result<bool> {
-        match self.try_write(write, expected, now) {
-            // Expired records elsewhere in the collection must not keep a new one out.
-            Err(_) if self.sweep_all(now) => self.try_write(write, expected, now),
-            done => done,
-        }
+    pub(super) fn write(&self, mut write: Write<'_>, expected: Expected, now: i64) -> Result<bool> {
+        let written = self.try_write(&mut write, expected, now).or_else(|_| {
+            // Neither expired records nor spare room elsewhere must keep a new one out.
+            self.sweep_all(now);
+            self.try_write(&mut write, expected, now)
+        });
+        written.map_err(|short| self.full(short))
     }
 
-    fn try_write(&self, write: Write<'_>, expected: Expected, now: i64) -> Result<bool> {
-        let Write { value, version, ttl, .. } = write;
+    fn try_write(
+        &self,
+        write: &mut Write<'_>,
+        expected: Expected,
+        now: i64,
+    ) -> std::result::Result<bool, Short> {
         // Wiped when the lock is free again.
         let _replaced;
         let (key, mut shard) = self.swept(write.key, now);
@@ -100,12 +112,14 @@ impl Collection {
         if !expected.is(present) {
             return Ok(false);
         }
-        let expires_at = ttl.expires_at(now, present.and_then(|record| record.expires_at));
+        let expires_at = write.ttl.expires_at(now, present.and_then(|record| record.expires_at));
         // What lies there goes, live or expired: only the difference must fit.
-        let (size, old_size) = (key.text.len() + value.len(), old.map_or(0, Record::size));
-        self.reserve(usize::from(old.is_none()), size.saturating_sub(old_size))?;
-        take_off(&self.bytes, old_size.saturating_sub(size));
-        _replaced = shard.write(place, key, value, version, expires_at);
+        let (entries, old_size) = (usize::from(old.is_none()), old.map_or(0, Record::size));
+        let size = key.text.len() + write.value.len();
+        self.budget.take(&mut shard.share, entries, size.saturating_sub(old_size))?;
+        self.budget.free(&mut shard.share, 0, old_size.saturating_sub(size));
+        let value = mem::take(&mut write.value);
+        _replaced = shard.write(place, key, value, write.version, expires_at);
         Ok(true)
     }
 
@@ -132,8 +146,8 @@ impl Collection {
             return None;
         }
         let record = shard.remove(place);
+        self.budget.free(&mut shard.share, 1, record.size());
         drop(shard);
-        self.release(&record);
         Some(Entry { value: record.value, version: record.version })
     }
 
@@ -166,23 +180,11 @@ impl Collection {
         Page { keys, next: None }
     }
 
-    fn reserve(&self, entries: usize, bytes: usize) -> Result<()> {
-        if !add_within(&self.entries, entries, self.bounds.entries) {
-            return Err(self.full(self.bounds.entries, "entries", "max_entries"));
-        }
-        if !add_within(&self.bytes, bytes, self.bounds.bytes) {
-            take_off(&self.entries, entries);
-            return Err(self.full(self.bounds.bytes, "bytes", "max_bytes"));
-        }
-        Ok(())
-    }
-
-    fn release(&self, record: &Record) {
-        take_off(&self.entries, 1);
-        take_off(&self.bytes, record.size());
-    }
-
-    fn full(&self, bound: usize, unit: &str, setting: &str) -> Error {
+    fn full(&self, short: Short) -> Error {
+        let (bound, unit, setting) = match short {
+            Short::Entries => (self.bounds.entries, "entries", "max_entries"),
+            Short::Bytes => (self.bounds.bytes, "bytes", "max_bytes"),
+        };
         Error::new(
             ErrorKind::TooLarge,
             format!("collection {} is full: {bound} {unit}; raise {setting}", self.name),
@@ -199,21 +201,29 @@ impl Collection {
         (Key { text, hash }, shard)
     }
 
-    /// Drops every expired record; `false` if there was none.
-    fn sweep_all(&self, now: i64) -> bool {
-        let sweep = |shard| self.sweep(&mut lock(shard), now, usize::MAX);
-        self.shards.iter().map(sweep).sum::<usize>() > 0
+    /// Drops every expired record, and leaves no shard anything spare.
+    fn sweep_all(&self, now: i64) {
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            self.sweep(&mut shard, now, usize::MAX);
+            self.budget.reclaim(&mut shard.share);
+        }
     }
 
-    /// How many records were dropped.
-    fn sweep(&self, shard: &mut Shard, now: i64, mut looks: usize) -> usize {
-        let expired = std::iter::from_fn(|| shard.expired(now, &mut looks));
-        expired.map(|record| self.release(&record)).count()
+    fn sweep(&self, shard: &mut Shard, now: i64, mut looks: usize) {
+        while let Some(record) = shard.expired(now, &mut looks) {
+            self.budget.free(&mut shard.share, 1, record.size());
+        }
     }
 
+    /// How many entries and bytes are in use.
     #[cfg(test)]
     pub(super) fn usage(&self) -> (usize, usize) {
-        (self.entries.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        for shard in &self.shards {
+            self.budget.reclaim(&mut lock(shard).share);
+        }
+        let (entries, bytes) = self.budget.left();
+        (self.bounds.entries - entries, self.bounds.bytes - bytes)
     }
 
     /// How many times are kept to look for expired records at.
@@ -247,16 +257,4 @@ impl<'a> Position<'a> {
 /// A panic elsewhere leaves no record half written: every change here is complete or not begun.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Leaves a counter that does not change to those whose it does.
-fn add_within(counter: &AtomicUsize, amount: usize, limit: usize) -> bool {
-    let add = |used: usize| used.checked_add(amount).filter(|sum| *sum <= limit);
-    amount == 0 || counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
-}
-
-fn take_off(counter: &AtomicUsize, amount: usize) {
-    if amount > 0 {
-        counter.fetch_sub(amount, Ordering::Relaxed);
-    }
 }

@@ -9,7 +9,8 @@ use std::{
 use bytes::Bytes;
 use hashbrown::HashTable;
 
-use crate::{Version, Wiped};
+use super::budget::Share;
+use crate::Version;
 
 /// How many entries of [`Shard::due`] there may be for each slot, out of date ones included.
 const DUE_PER_SLOT: usize = 2;
@@ -29,6 +30,8 @@ pub(super) struct Shard {
     unordered: Vec<usize>,
     /// When to look at which slot, soonest first; out of date unless it is the slot's `due`.
     due: BinaryHeap<Reverse<(i64, usize)>>,
+    /// What may be added without asking the collection.
+    pub(super) share: Share,
 }
 
 #[derive(Default)]
@@ -93,11 +96,10 @@ impl Shard {
         &mut self,
         place: Option<usize>,
         key: Key<'_>,
-        value: &[u8],
+        value: Bytes,
         version: Version,
         expires_at: Option<i64>,
     ) -> Option<Bytes> {
-        let value = Bytes::from_owner(Wiped::new(value.to_vec()));
         if let Some(place) = place {
             let record = self.change(place, version, expires_at);
             return Some(mem::replace(&mut record.value, value));

@@ -19,7 +19,7 @@ use table::Report;
 /// A cold release build on two slow cores has room.
 const BUILD_DEADLINE: Duration = Duration::from_mins(30);
 
-/// It takes about two minutes on two busy cores.
+/// It takes about six minutes on two cores.
 const DEADLINE: Duration = Duration::from_mins(15);
 
 /// How long the servers may take to disappear.

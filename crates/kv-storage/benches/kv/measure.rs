@@ -16,7 +16,7 @@ use crate::{
 const TURN: Duration = Duration::from_millis(40);
 
 /// How many turns each has; odd, for the middle one counts.
-const TURNS: usize = 5;
+const TURNS: usize = 15;
 
 pub(crate) struct Figures {
     /// Each of them is one operation in every task.

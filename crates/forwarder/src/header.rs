@@ -52,8 +52,7 @@ const CORS_PREFIX: &str = "access-control-";
 /// What [`clean_request`] needs to know from the configuration.
 #[derive(Clone)]
 pub(crate) struct RequestRules {
-    /// The identity headers' names, in canonical form.
-    identity: Vec<String>,
+    identity: Vec<HeaderName>,
     own_cookie: Arc<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -62,8 +61,7 @@ impl RequestRules {
         identity: &[HeaderName],
         own_cookie: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     ) -> Self {
-        let identity = identity.iter().map(|name| name.as_str().replace('_', "-")).collect();
-        Self { identity, own_cookie }
+        Self { identity: identity.to_vec(), own_cookie }
     }
 }
 
@@ -82,8 +80,9 @@ pub(crate) fn is_framing(name: &HeaderName) -> bool {
 /// everything that only we may say (however it is spelled), then our cookies; last, the identity
 /// is set, so that nothing in the request can take it away again.
 ///
-/// Names are compared lower-cased and with `_` read as `-`, because CGI-like backends (WSGI among
-/// them) cannot tell the two apart.
+/// Names are compared lower-cased and with everything but letters and digits read as `-`: CGI-like
+/// backends (WSGI among them) cannot tell `_` from `-`, nor PHP `.` from either, and what the next
+/// one does with the other characters that a name may have is not for us to guess.
 pub(crate) fn clean_request(headers: &mut HeaderMap, rules: &RequestRules, identity: Identity) {
     remove_connection_named(headers);
     let set_now = |name: &HeaderName| {
@@ -93,7 +92,7 @@ pub(crate) fn clean_request(headers: &mut HeaderMap, rules: &RequestRules, ident
         is_framing(name)
             || is_any(name, TRUSTED)
             || starts_with(name.as_str(), TRUSTED_PREFIX)
-            || rules.identity.iter().any(|own| is_same(name.as_str(), own))
+            || rules.identity.iter().any(|own| is_same(name.as_str(), own.as_str()))
             || set_now(name)
             || (name != MCP_SESSION_ID && is_same(name.as_str(), MCP_SESSION_ID.as_str()))
     });
@@ -164,7 +163,7 @@ fn starts_with(name: &str, prefix: &str) -> bool {
 
 /// The bytes of a name as they are compared; `HeaderName` is lower-case already.
 fn canonical(name: &str) -> impl Iterator<Item = u8> {
-    name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() })
+    name.bytes().map(|byte| if byte.is_ascii_alphanumeric() { byte } else { b'-' })
 }
 
 #[cfg(test)]

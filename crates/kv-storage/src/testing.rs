@@ -71,9 +71,6 @@ const TASKS: usize = 32;
 /// How many cases run together: most of them only wait.
 const TOGETHER: usize = 10;
 
-/// How many rounds a race runs by default.
-const ROUNDS: usize = 8;
-
 /// An empty store to test, and how to let its time pass.
 pub struct Fixture {
     store: Arc<dyn KeyValue>,
@@ -84,9 +81,18 @@ pub struct Fixture {
 }
 
 impl Fixture {
+    /// How many rounds each race runs by default: few enough for every day.
+    pub const DEFAULT_ROUNDS: usize = 8;
+
     /// A store whose time is the real one, which a test has to wait for.
     pub fn new(store: impl KeyValue) -> Self {
-        Self { store: Arc::new(store), clock: None, tasks: TASKS, rounds: ROUNDS, guards: vec![] }
+        Self {
+            store: Arc::new(store),
+            clock: None,
+            tasks: TASKS,
+            rounds: Self::DEFAULT_ROUNDS,
+            guards: vec![],
+        }
     }
 
     /// The clock that the store was made with, to be turned instead of waiting.
@@ -103,7 +109,7 @@ impl Fixture {
         self
     }
 
-    /// How many rounds each race runs.
+    /// How many rounds each race runs instead of [`DEFAULT_ROUNDS`](Self::DEFAULT_ROUNDS).
     #[must_use]
     pub fn with_rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
@@ -298,6 +304,7 @@ macro_rules! conformance {
                 keys_that_stay_are_found_while_others_change;
             races:
                 take_has_one_winner,
+                delete_has_one_winner,
                 put_if_absent_has_one_winner,
                 put_if_absent_over_an_expired_record_has_one_winner,
                 compare_and_swap_has_one_winner,

@@ -5,10 +5,12 @@ mod port;
 pub mod postgres;
 pub mod program;
 pub mod redis;
+mod rounds;
 mod unprivileged;
 
 pub use crate::{
     pgbouncer::{PgBouncer, PoolMode},
     postgres::Postgres,
     redis::{Redis, RedisCluster, RedisSentinel},
+    rounds::rounds,
 };

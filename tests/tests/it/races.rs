@@ -19,7 +19,7 @@ const CALLERS: usize = 32;
 
 /// How often each race is run: `RACE_ROUNDS`, else few enough for every day.
 fn rounds() -> usize {
-    std::env::var("RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
+    test_servers::rounds(5)
 }
 
 /// Runs the same call [`CALLERS`] times at once.

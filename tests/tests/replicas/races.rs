@@ -30,7 +30,7 @@ const ALONE: usize = 4;
 
 /// How often each race is run: `RACE_ROUNDS`, else few enough for every day.
 fn rounds() -> usize {
-    std::env::var("RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
+    test_servers::rounds(2)
 }
 
 /// What is raced is the work of the server, not its taking of connections.

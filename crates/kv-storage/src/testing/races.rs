@@ -22,6 +22,21 @@ pub async fn take_has_one_winner(fixture: &Fixture) {
     }
 }
 
+/// Of many `delete`s, one removes the record.
+pub async fn delete_has_one_winner(fixture: &Fixture) {
+    for round in 0..fixture.rounds() {
+        let key = format!("delete/{round}");
+        put(fixture, &key).await;
+        let deleted = fixture
+            .race(|store, _| {
+                let key = key.clone();
+                async move { store.delete(COLLECTION, &key).await.unwrap() }
+            })
+            .await;
+        assert_eq!(winners(deleted), 1);
+    }
+}
+
 /// Of many `put_if_absent`s, one writes, and its value stays.
 pub async fn put_if_absent_has_one_winner(fixture: &Fixture) {
     for round in 0..fixture.rounds() {
@@ -86,7 +101,7 @@ pub async fn compare_and_swap_has_one_winner(fixture: &Fixture) {
 /// Of many removals of one version, one succeeds.
 pub async fn compare_and_delete_has_one_winner(fixture: &Fixture) {
     for round in 0..fixture.rounds() {
-        let key = format!("delete/{round}");
+        let key = format!("compare/{round}");
         let expected = put(fixture, &key).await;
         let deleted = fixture
             .race(|store, _| {

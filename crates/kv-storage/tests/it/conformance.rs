@@ -5,6 +5,12 @@ use kv_storage::{
     conformance, limits,
     testing::{Faulty, Fixture, TestClock},
 };
+use test_servers::rounds;
+
+/// An empty store, its clock, and as many rounds as are asked for.
+fn fixture(store: impl KeyValue, clock: TestClock) -> Fixture {
+    Fixture::new(store).with_clock(clock).with_rounds(rounds(Fixture::DEFAULT_ROUNDS))
+}
 
 fn memory() -> (Memory, TestClock) {
     let clock = TestClock::new();
@@ -43,70 +49,70 @@ fn wrapped<S: KeyValue>(store: S) -> Prefixed<Limited<S>> {
 
 conformance!(memory_plain, async || {
     let (store, clock) = memory();
-    Fixture::new(store).with_clock(clock)
+    fixture(store, clock)
 });
 
 conformance!(memory_fernet, async || {
     let (store, clock) = memory();
-    Fixture::new(fernet(store, &clock)).with_clock(clock)
+    fixture(fernet(store, &clock), clock)
 });
 
 conformance!(disk_plain, async || {
     let (store, clock, directory) = disk().await;
-    Fixture::new(store).with_clock(clock).with_guard(directory)
+    fixture(store, clock).with_guard(directory)
 });
 
 conformance!(disk_fernet, async || {
     let (store, clock, directory) = disk().await;
-    Fixture::new(fernet(store, &clock)).with_clock(clock).with_guard(directory)
+    fixture(fernet(store, &clock), clock).with_guard(directory)
 });
 
 conformance!(disk_aes_gcm, async || {
     let (store, clock, directory) = disk().await;
-    Fixture::new(aes_gcm(store, &clock)).with_clock(clock).with_guard(directory)
+    fixture(aes_gcm(store, &clock), clock).with_guard(directory)
 });
 
 conformance!(sqlite_plain, async || {
     let (store, clock, directory) = sqlite().await;
-    Fixture::new(store).with_clock(clock).with_guard(directory)
+    fixture(store, clock).with_guard(directory)
 });
 
 conformance!(sqlite_fernet, async || {
     let (store, clock, directory) = sqlite().await;
-    Fixture::new(fernet(store, &clock)).with_clock(clock).with_guard(directory)
+    fixture(fernet(store, &clock), clock).with_guard(directory)
 });
 
 conformance!(memory_aes_gcm, async || {
     let (store, clock) = memory();
-    Fixture::new(aes_gcm(store, &clock)).with_clock(clock)
+    fixture(aes_gcm(store, &clock), clock)
 });
 
 conformance!(sqlite_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    Fixture::new(aes_gcm(store, &clock)).with_clock(clock).with_guard(directory)
+    fixture(aes_gcm(store, &clock), clock).with_guard(directory)
 });
 
 conformance!(memory_prefixed, async || {
     let (store, clock) = memory();
-    Fixture::new(Prefixed::new(store, "prefix").unwrap()).with_clock(clock)
+    fixture(Prefixed::new(store, "prefix").unwrap(), clock)
 });
 
 conformance!(memory_limited, async || {
     let (store, clock) = memory();
-    Fixture::new(Limited::new(store, limits::MAX_VALUE_BYTES).unwrap()).with_clock(clock)
+    fixture(Limited::new(store, limits::MAX_VALUE_BYTES).unwrap(), clock)
 });
 
 conformance!(sqlite_wrapped_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    Fixture::new(aes_gcm(wrapped(store), &clock)).with_clock(clock).with_guard(directory)
+    fixture(aes_gcm(wrapped(store), &clock), clock).with_guard(directory)
 });
 
 conformance!(memory_metered, async || {
     let (store, clock) = memory();
-    Fixture::new(Metered::new(store).unwrap()).with_clock(clock)
+    fixture(Metered::new(store).unwrap(), clock)
 });
 
 conformance!(memory_faulty, async || {
     let (store, clock) = memory();
-    Fixture::new(Faulty::new(store)).with_clock(clock)
+    fixture(Faulty::new(store), clock)
 });

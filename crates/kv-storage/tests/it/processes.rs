@@ -7,12 +7,13 @@ use std::{
 };
 
 use kv_storage::{KeyValue, Sqlite, Ttl, testing::processes};
+use test_servers::rounds;
 
 /// Tells a copy of this binary what it is to do, and where.
 const ROLE: &str = "KV_STORAGE_TEST_ROLE";
 const DIRECTORY: &str = "KV_STORAGE_TEST_DIRECTORY";
 
-/// How often each race is run.
+/// How often each race is run, unless `RACE_ROUNDS` says.
 const ROUNDS: usize = 40;
 
 /// This binary, to do what `role` says.
@@ -47,7 +48,7 @@ async fn child() {
     if role == "write" {
         return write(&store).await;
     }
-    processes::compete(&store, ROUNDS).await;
+    processes::compete(&store).await;
 }
 
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
@@ -62,7 +63,7 @@ async fn write(store: &Sqlite) {
 async fn processes_that_race_have_one_winner() {
     let directory = tempfile::tempdir().unwrap();
     let store = Sqlite::open(directory.path().join("kv.sqlite")).await.unwrap();
-    processes::race(&store, ROUNDS, || again("race", directory.path())).await;
+    processes::race(&store, rounds(ROUNDS), || again("race", directory.path())).await;
 }
 
 #[tokio::test]

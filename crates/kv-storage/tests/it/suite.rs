@@ -1,12 +1,18 @@
 //! The suite itself: every case is run, and a store that breaks the contract fails it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv_storage::{
     Cursor, Entry, KeyValue, Memory, Page, Result, Ttl, Version,
-    testing::{self, Fixture, TestClock},
+    testing::{self, Call, Fault, Faulty, Fixture, Moment, Operation, TestClock},
 };
 
 const MACRO: &str = include_str!("../../src/testing.rs");
@@ -37,6 +43,7 @@ fn the_macro_names_every_case() {
 #[derive(Clone, Copy, Debug)]
 enum Flaw {
     TakeLeavesTheRecord,
+    DeleteIsNotAtomic,
     PutIfAbsentIsNotAtomic,
     SwapIgnoresTheVersion,
     SwapCreates,
@@ -76,7 +83,13 @@ impl KeyValue for Flawed {
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
-        self.store.delete(collection, key).await
+        if !matches!(self.flaw, Flaw::DeleteIsNotAtomic) {
+            return self.store.delete(collection, key).await;
+        }
+        let found = self.store.get(collection, key).await?.is_some();
+        tokio::task::yield_now().await;
+        self.store.delete(collection, key).await?;
+        Ok(found)
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
@@ -155,6 +168,20 @@ impl KeyValue for Flawed {
     }
 }
 
+#[test]
+fn races_run_as_often_as_asked() {
+    let store = Faulty::new(Memory::new());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&taken);
+    let count = move |_: &Call<'_>| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    store.faults().inject(Fault::run(Moment::Before, count).on(Operation::Take));
+    let fixture = async || Fixture::new(store).with_rounds(3);
+    testing::run(fixture, testing::races::take_has_one_winner);
+    assert_eq!(taken.load(Ordering::Relaxed), 3 * 32);
+}
+
 fn passes(flaw: Flaw, case: impl AsyncFnOnce(&Fixture)) -> bool {
     let fixture = async || {
         let clock = TestClock::new();
@@ -170,6 +197,7 @@ fn broken_stores_fail() {
 
     assert!(!passes(Flaw::TakeLeavesTheRecord, entries::take_reads_and_removes));
     assert!(!passes(Flaw::TakeLeavesTheRecord, races::take_has_one_winner));
+    assert!(!passes(Flaw::DeleteIsNotAtomic, races::delete_has_one_winner));
     assert!(!passes(Flaw::PutIfAbsentIsNotAtomic, races::put_if_absent_has_one_winner));
     assert!(!passes(Flaw::SwapIgnoresTheVersion, entries::compare_and_swap_needs_the_version));
     assert!(!passes(

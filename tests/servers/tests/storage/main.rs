@@ -8,6 +8,14 @@ mod processes;
 mod python;
 mod redis;
 
+use kv_storage::{KeyValue, testing::Fixture};
+use test_servers::rounds;
+
+/// An empty store for the suite, with as many rounds as are asked for.
+fn fixture(store: impl KeyValue) -> Fixture {
+    Fixture::new(store).with_rounds(rounds(Fixture::DEFAULT_ROUNDS))
+}
+
 #[test]
 fn programs_are_found_or_named() {
     let error = test_servers::program::find("no-such-program", "NO_SUCH_PROGRAM").unwrap_err();

@@ -6,11 +6,7 @@ use std::{env, process::Command};
 pub(crate) const URL: &str = "KV_STORAGE_TEST_URL";
 
 /// How often each race is run, unless `RACE_ROUNDS` says.
-const ROUNDS: usize = 60;
-
-pub(crate) fn rounds() -> usize {
-    env::var("RACE_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
-}
+pub(crate) const ROUNDS: usize = 60;
 
 /// This binary, to run that test with a storage URL.
 pub(crate) fn again(test: &str, url: &str) -> Command {

@@ -6,6 +6,7 @@ use kv_storage::{Aes256Gcm, Cipher, Encrypted, Fernet, Postgres, conformance, te
 use test_servers::Postgres as Server;
 
 use super::schema;
+use crate::fixture;
 
 /// A store in a schema of its own; few connections each, for many share a server.
 async fn store() -> (Postgres, Arc<Server>) {
@@ -15,12 +16,12 @@ async fn store() -> (Postgres, Arc<Server>) {
 
 async fn encrypted(cipher: impl Cipher) -> Fixture {
     let (store, server) = store().await;
-    Fixture::new(Encrypted::new(store, cipher, "https://issuer.example")).with_guard(server)
+    fixture(Encrypted::new(store, cipher, "https://issuer.example")).with_guard(server)
 }
 
 conformance!(together plain, async || {
     let (store, server) = store().await;
-    Fixture::new(store).with_guard(server)
+    fixture(store).with_guard(server)
 });
 
 conformance!(together fernet, async || {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kv_storage::{ErrorKind, KeyValue, Postgres, Ttl, conformance, testing::Fixture};
+use kv_storage::{ErrorKind, KeyValue, Postgres, Ttl, conformance};
 use test_servers::{PgBouncer, PoolMode, Postgres as Server};
 use tokio::task::JoinSet;
 
 use super::{chain, eventually, refused, schema};
+use crate::fixture;
 
 /// A pooler before the server that others use as well, and the URL of a schema of one's own.
 fn pooled(mode: PoolMode) -> (Arc<Server>, Arc<PgBouncer>, String) {
@@ -23,7 +24,7 @@ conformance!(together in_transaction_mode, {
         let (_, url) = schema();
         let (_, options) = url.split_once('?').unwrap();
         let url = format!("{}?{options}&prepared=false", pooler.url_of("postgres"));
-        Fixture::new(Postgres::open(&url).await.unwrap()).with_guard(Arc::clone(&server))
+        fixture(Postgres::open(&url).await.unwrap()).with_guard(Arc::clone(&server))
     }
 });
 

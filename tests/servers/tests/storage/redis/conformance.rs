@@ -1,9 +1,10 @@
 //! The suite on each arrangement of servers, plain and encrypted.
 
-use kv_storage::{Aes256Gcm, Encrypted, Fernet, Redis, conformance, testing::Fixture};
+use kv_storage::{Aes256Gcm, Encrypted, Fernet, Redis, conformance};
 use test_servers::{Redis as Server, RedisCluster, RedisSentinel};
 
 use super::with_prefix;
+use crate::fixture;
 
 /// Makes the three tests on servers that `$start` starts.
 macro_rules! suite {
@@ -14,7 +15,7 @@ macro_rules! suite {
             conformance!(together plain, {
                 let servers = <$server>::start().unwrap();
                 async move || {
-                    Fixture::new(Redis::open(&with_prefix(&servers.url())).await.unwrap())
+                    fixture(Redis::open(&with_prefix(&servers.url())).await.unwrap())
                 }
             });
 
@@ -23,7 +24,7 @@ macro_rules! suite {
                 async move || {
                     let store = Redis::open(&with_prefix(&servers.url())).await.unwrap();
                     let cipher = Fernet::new(&[Fernet::generate_key()]).unwrap();
-                    Fixture::new(Encrypted::new(store, cipher, "https://issuer.example"))
+                    fixture(Encrypted::new(store, cipher, "https://issuer.example"))
                 }
             });
 
@@ -32,7 +33,7 @@ macro_rules! suite {
                 async move || {
                     let store = Redis::open(&with_prefix(&servers.url())).await.unwrap();
                     let cipher = Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap();
-                    Fixture::new(Encrypted::new(store, cipher, "https://issuer.example"))
+                    fixture(Encrypted::new(store, cipher, "https://issuer.example"))
                 }
             });
         }

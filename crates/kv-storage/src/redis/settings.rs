@@ -34,6 +34,10 @@ const PREFIX: &str = "kv";
 /// Prefixes are in every key.
 const MAX_PREFIX_BYTES: usize = 64;
 
+/// What a storage URL may begin with. With `rediss`, connections are TLS.
+const SCHEMES: [&str; 6] =
+    ["redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"];
+
 const OPTIONS: &str = "prefix, wait_replicas, wait_timeout, connect_timeout, response_timeout, \
      ca_file (with rediss), sentinel_user and sentinel_password (with +sentinel)";
 
@@ -101,6 +105,10 @@ impl Settings {
     /// What is wrong, without a part of the URL that could be a password.
     pub(crate) fn parse(scheme: &str, rest: &str) -> Result<Self, String> {
         let scheme = scheme.to_ascii_lowercase();
+        if !SCHEMES.contains(&scheme.as_str()) {
+            // Not repeated: where a colon is missing, it is the whole URL.
+            return Err(format!("it must begin with one of {}, then ://", SCHEMES.join(", ")));
+        }
         let (protocol, arrangement) = scheme.split_once('+').unwrap_or((&scheme, ""));
         let rest = rest.strip_prefix("//").ok_or("two slashes must follow the scheme")?;
         if rest.contains(|c: char| c == '#' || c.is_whitespace() || c.is_control()) {

@@ -55,6 +55,11 @@ fn sentinels_and_clusters() {
 fn what_is_wrong_is_said() {
     for (url, part) in [
         ("redis:localhost", "two slashes"),
+        ("redisss://u:hunter2@a", "one of redis, rediss, redis+sentinel,"),
+        ("http://a", "one of redis, rediss, redis+sentinel,"),
+        ("redis+sentinels://a/m", "redis+cluster, rediss+cluster"),
+        ("redis+://a", "redis+cluster, rediss+cluster"),
+        ("hunter2:6379", "one of redis, rediss, redis+sentinel,"),
         ("redis://", "a host is missing"),
         ("redis://:6379", "a host is missing"),
         ("redis://a,b", "several hosts"),

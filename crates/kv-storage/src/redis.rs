@@ -14,6 +14,7 @@ mod sentinel;
 mod server;
 mod settings;
 mod store;
+mod survey;
 mod tls;
 mod topology;
 
@@ -24,7 +25,7 @@ use bytes::Bytes;
 
 pub(crate) use self::settings::Settings;
 use self::{
-    command::{Command, changed, entry},
+    command::{Command, changed, read_entry, taken_entry},
     key::Keys,
     store::{Effect, Servers},
 };
@@ -78,8 +79,9 @@ use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Versio
 /// a read is repeated once. In the middle of a failover operations are
 /// [`ErrorKind::Unavailable`]; sentinels, or nodes of the Cluster, are then asked anew.
 /// A [`scan`](KeyValue::scan) lists a server's keys anew when it was restarted or replaced
-/// meanwhile, and everything when slots got another master; a key whose slot is just moving may be
-/// missed.
+/// meanwhile, and everything when a Cluster got other masters. While slots move, it lists
+/// everything up to three times: only a key that moves to another master three times meanwhile can
+/// be missed. What changes again and again ends as [`ErrorKind::Unavailable`].
 ///
 /// [`close`](KeyValue::close) waits for what is under way and ends all connections.
 ///
@@ -155,13 +157,13 @@ impl fmt::Debug for Redis {
 #[async_trait]
 impl KeyValue for Redis {
     async fn get(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
-        entry(self.servers.read(&Command::get(&self.key(collection, key)?)).await?)
+        read_entry(self.servers.read(&Command::get(&self.key(collection, key)?)).await?)
     }
 
     async fn get_many(&self, collection: &str, keys: &[&str]) -> Result<Vec<Option<Entry>>> {
         limits::check_collection(collection)?;
         let keys = keys.iter().map(|key| self.key(collection, key)).collect::<Result<Vec<_>>>()?;
-        self.servers.read_many(&keys).await?.into_iter().map(entry).collect()
+        self.servers.read_many(&keys).await?.into_iter().map(read_entry).collect()
     }
 
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
@@ -178,7 +180,7 @@ impl KeyValue for Redis {
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         let command = Command::take(&self.key(collection, key)?);
         let outcome = |value| {
-            let entry = entry(value)?;
+            let entry = taken_entry(value)?;
             let effect = if entry.is_some() { Effect::Changed } else { Effect::FoundNothing };
             Ok((entry, effect))
         };

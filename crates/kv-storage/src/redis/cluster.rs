@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +17,6 @@ use super::{
     key::SLOTS,
     node::{Context, Node},
     settings::Address,
-    topology::Masters,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -78,19 +76,16 @@ impl Cluster {
         Ok(self.node(address))
     }
 
-    pub(super) async fn masters(&self, context: &Context) -> Result<Masters> {
+    pub(super) async fn masters(&self, context: &Context) -> Result<Vec<Arc<Node>>> {
         let map = self.map(context).await?;
         if !map.is_whole() {
             self.doubt();
             return Err(not_whole());
         }
-        let mut hasher = DefaultHasher::new();
-        map.ranges.hash(&mut hasher);
         let mut addresses: Vec<_> = map.ranges.iter().map(|(_, _, address)| address).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let nodes = addresses.into_iter().map(|address| self.node(address)).collect();
-        Ok(Masters { fingerprint: hasher.finish(), nodes })
+        Ok(addresses.into_iter().map(|address| self.node(address)).collect())
     }
 
     /// The node at an address, with the connections that there are.
@@ -175,9 +170,9 @@ async fn ask(node: &Address, context: &Context) -> Result<Map> {
     // A server that is no part of a cluster, or not yet, is told apart by what it says of itself.
     let mut command = redis::cmd("CLUSTER");
     command.arg("SLOTS");
-    match context.dialer.within(node, connection.ask(&command, "CLUSTER")).await {
+    match context.dialer.within(node, connection.ask(&command, "CLUSTER SLOTS")).await {
         Ok(answer) => {
-            let map = read_slots(answer, node).ok_or_else(|| error::unexpected("CLUSTER"))?;
+            let map = read_slots(answer, node).ok_or_else(|| error::odd_answer("CLUSTER SLOTS"))?;
             if map.ranges.is_empty() { Err(not_whole()) } else { Ok(map) }
         }
         Err(refused) => {
@@ -214,7 +209,7 @@ fn read_slots(answer: Value, asked: &Address) -> Option<Map> {
     Some(Map { ranges })
 }
 
-fn not_whole() -> Error {
+pub(super) fn not_whole() -> Error {
     Error::new(ErrorKind::Unavailable, "the redis cluster has slots that no master has")
 }
 

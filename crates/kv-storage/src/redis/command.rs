@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use redis::{Arg, Cmd, RedisWrite, Script, ToRedisArgs, Value};
 
 use super::error;
-use crate::{Entry, Result, Ttl, Version};
+use crate::{Entry, Error, Result, Ttl, Version};
 
 /// More milliseconds than Redis can add to its clock.
 const ENDLESS_MILLIS: u128 = 1 << 62;
@@ -36,11 +36,13 @@ static COMPARE_AND_DELETE: LazyLock<Source> = LazyLock::new(|| {
     )
 });
 
-/// There is a record: it gets version `ARGV[1]`, with the expiry that follows.
+/// There is a record: it gets version `ARGV[1]`, with the expiry that follows. What is too short for
+/// a version is none.
 static EXPIRE: LazyLock<Source> = LazyLock::new(|| {
     Source::new(
         "local stored = redis.call('GET', KEYS[1]) \
          if not stored then return 0 end \
+         if #stored < 16 then return -1 end \
          redis.call('SET', KEYS[1], ARGV[1] .. string.sub(stored, 17), unpack(ARGV, 2)) \
          return 1",
     )
@@ -240,8 +242,17 @@ impl Command {
     }
 }
 
-/// Reads what lies in Redis.
-pub(super) fn entry(value: Value) -> Result<Option<Entry>> {
+/// What a read found.
+pub(super) fn read_entry(value: Value) -> Result<Option<Entry>> {
+    entry(value, || error::odd_answer("GET"))
+}
+
+/// What a removal found.
+pub(super) fn taken_entry(value: Value) -> Result<Option<Entry>> {
+    entry(value, || error::odd_answer_to_write("GETDEL"))
+}
+
+fn entry(value: Value, odd: impl FnOnce() -> Error) -> Result<Option<Entry>> {
     match value {
         Value::Nil => Ok(None),
         Value::BulkString(stored) => match stored.first_chunk() {
@@ -253,15 +264,17 @@ pub(super) fn entry(value: Value) -> Result<Option<Entry>> {
             }
             None => Err(error::corrupt("a record")),
         },
-        _ => Err(error::unexpected("GET")),
+        _ => Err(odd()),
     }
 }
 
-/// Whether a write happened: `SET` says `OK` or nothing, the others how many records changed.
+/// Whether a write happened: `SET` says `OK` or nothing, the others how many records changed, and a
+/// script -1 if it met what is no record.
 pub(super) fn changed(name: &str, value: &Value) -> Result<bool> {
     match value {
         Value::Okay => Ok(true),
         Value::Nil => Ok(false),
+        Value::Int(-1) => Err(error::corrupt("a record")),
         value => Ok(error::integer(name, value)? > 0),
     }
 }

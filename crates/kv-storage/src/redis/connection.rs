@@ -199,7 +199,7 @@ impl Connection {
         for section in SECTIONS {
             match self.ask(redis::cmd("INFO").arg(section), "INFO").await? {
                 Value::BulkString(bytes) => server.read(&String::from_utf8_lossy(&bytes)),
-                _ => return Err(error::unexpected("INFO")),
+                _ => return Err(error::odd_answer("INFO")),
             }
         }
         Ok(server)
@@ -266,6 +266,9 @@ impl fmt::Debug for Connection {
 fn unreachable(address: &Address) -> Error {
     Error::new(
         ErrorKind::Unavailable,
-        format!("connect to redis at {address}, as the storage URL says"),
+        format!(
+            "redis at {address} cannot be reached: is it running, and is this its address? The \
+             storage URL (`--storage` of the server) names it, or one that names it"
+        ),
     )
 }

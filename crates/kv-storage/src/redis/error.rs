@@ -23,9 +23,16 @@ pub(super) struct Refusal {
     pub(super) detail: String,
 }
 
-/// Codes that Redis 6 hides in the text when a script met the error.
-const CODES_IN_SCRIPTS: [&str; 7] =
-    ["READONLY", "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS", "MASTERDOWN", "NOPERM"];
+/// How Redis 6 begins when a script met an error, whose code follows somewhere.
+const SCRIPT_FAILED: &str = "Error running script";
+
+/// The codes that a script of ours can meet.
+const CODES_IN_SCRIPTS: [&str; 6] =
+    ["READONLY", "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS", "MASTERDOWN"];
+
+/// What stands for `NOPERM` when a script met it: in Redis up to 7.0, and in later ones and Valkey.
+const NO_PERMISSION_IN_SCRIPTS: [&str; 2] =
+    ["The user executing the script can't", "ACL failure in script"];
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
@@ -33,10 +40,7 @@ impl From<RedisError> for Failure {
             RedisErrorKind::Server(_) | RedisErrorKind::Extension => {
                 let detail = error.detail().unwrap_or_default().to_owned();
                 let code = match error.code() {
-                    Some("ERR") | None => CODES_IN_SCRIPTS
-                        .into_iter()
-                        .find(|&code| detail.contains(&format!("{code} ")))
-                        .unwrap_or("ERR"),
+                    Some("ERR") | None => code_in_script(&detail).unwrap_or("ERR"),
                     Some(code) => code,
                 };
                 Self::Refused(Refusal { code: code.to_owned(), detail })
@@ -44,6 +48,14 @@ impl From<RedisError> for Failure {
             _ => Self::Lost(error),
         }
     }
+}
+
+fn code_in_script(detail: &str) -> Option<&'static str> {
+    if NO_PERMISSION_IN_SCRIPTS.into_iter().any(|text| detail.contains(text)) {
+        return Some("NOPERM");
+    }
+    let detail = detail.strip_prefix(SCRIPT_FAILED)?;
+    CODES_IN_SCRIPTS.into_iter().find(|code| detail.contains(&format!("{code} ")))
 }
 
 impl Refusal {
@@ -111,11 +123,19 @@ pub(super) fn lost_write(address: &Address, error: RedisError) -> Error {
     .with_source(error)
 }
 
-/// An answer in a form that the command does not have.
-pub(super) fn unexpected(command: &str) -> Error {
+/// A command that changes nothing was answered in a form that Redis does not have.
+pub(super) fn odd_answer(command: &str) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("{command} was answered as redis does not: is there something else in its place?"),
+    )
+}
+
+/// A write was answered in a form that Redis does not have.
+pub(super) fn odd_answer_to_write(command: &str) -> Error {
     Error::new(
         ErrorKind::OutcomeUnknown,
-        format!("redis answered {command} in a form that it does not have"),
+        format!("{command} was answered as redis does not: it may have been done or not"),
     )
 }
 
@@ -124,10 +144,94 @@ pub(super) fn corrupt(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("{what} in redis has a wrong form"))
 }
 
-/// The number that a command is answered with.
+/// The number that a write is answered with.
 pub(super) fn integer(command: &str, value: &Value) -> Result<i64, Error> {
     match value {
         Value::Int(number) => Ok(*number),
-        _ => Err(unexpected(command)),
+        _ => Err(odd_answer_to_write(command)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the line of a server means.
+    fn told(line: &str) -> (String, ErrorKind) {
+        let Ok(Value::ServerError(error)) = redis::parse_redis_value(line.as_bytes()) else {
+            panic!("{line} is no error");
+        };
+        let Failure::Refused(refusal) = Failure::from(RedisError::from(error)) else {
+            panic!("{line} is an answer");
+        };
+        let address = Address { host: "localhost".into(), port: 1 };
+        (refusal.code.clone(), refusal.into_error(&address, "EVALSHA").kind())
+    }
+
+    /// As Redis 6.2, Redis 7.0, and Redis 7.2 or Valkey write them.
+    #[test]
+    fn errors_within_scripts_are_what_they_are_outside() {
+        let (unavailable, misconfigured) = (ErrorKind::Unavailable, ErrorKind::Misconfigured);
+        for (text, code, kind) in [
+            (
+                "ERR Error running script (call to f_8a70): @user_script:1: @user_script: 1: \
+                 -READONLY You can't write against a read only replica. ",
+                "READONLY",
+                unavailable,
+            ),
+            (
+                "ERR Error running script (call to f_8a70): @user_script:1: @user_script: 1: \
+                 -OOM command not allowed when used memory > 'maxmemory'. ",
+                "OOM",
+                unavailable,
+            ),
+            (
+                "ERR Error running script (call to f_8a70): @user_script:1: WRONGTYPE Operation \
+                 against a key holding the wrong kind of value ",
+                "WRONGTYPE",
+                ErrorKind::Corrupt,
+            ),
+            (
+                "ERR Error running script (call to f_8a70): @user_script:1: @user_script: 1: The \
+                 user executing the script can't run this command or subcommand ",
+                "NOPERM",
+                misconfigured,
+            ),
+            (
+                "ERR Error running script (call to f_8a70): @user_script:1: @user_script: 1: The \
+                 user executing the script can't access at least one of the keys mentioned in the \
+                 command arguments ",
+                "NOPERM",
+                misconfigured,
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand script: \
+                 104a, on @user_script:1.",
+                "NOPERM",
+                misconfigured,
+            ),
+            (
+                "ERR ACL failure in script: User proxy has no permissions to run the 'set' command \
+                 script: 8a2f, on @user_script:1.",
+                "NOPERM",
+                misconfigured,
+            ),
+            (
+                "OOM command not allowed when used memory > 'maxmemory'. script: 8a2f, on \
+                 @user_script:1.",
+                "OOM",
+                unavailable,
+            ),
+            ("READONLY You can't write against a read only replica.", "READONLY", unavailable),
+            ("ERR an error that names the key kv:c:OOM and more", "ERR", unavailable),
+        ] {
+            assert_eq!(told(&format!("-{text}\r\n")), (code.to_owned(), kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_writes_may_have_been_done() {
+        assert_eq!(odd_answer("GET").kind(), ErrorKind::Unavailable);
+        assert_eq!(integer("DEL", &Value::Nil).unwrap_err().kind(), ErrorKind::OutcomeUnknown);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 
 use super::{
     backoff::Informants,
+    error,
     node::{Context, Node},
     settings::Address,
 };
@@ -111,9 +112,9 @@ impl Sentinel {
                     let port = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
                     let host = String::from_utf8_lossy(host).into_owned();
                     port.map(|port| Address { host, port })
-                        .ok_or_else(|| super::error::unexpected("SENTINEL"))
+                        .ok_or_else(|| error::odd_answer("SENTINEL"))
                 }
-                _ => Err(super::error::unexpected("SENTINEL")),
+                _ => Err(error::odd_answer("SENTINEL")),
             },
             Value::Nil => Err(Error::new(
                 ErrorKind::Misconfigured,
@@ -123,7 +124,7 @@ impl Sentinel {
                     self.name
                 ),
             )),
-            _ => Err(super::error::unexpected("SENTINEL")),
+            _ => Err(error::odd_answer("SENTINEL")),
         }
     }
 }

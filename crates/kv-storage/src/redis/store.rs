@@ -13,7 +13,7 @@ use super::{
     node::{Access, Context, Link, Node},
     settings::{Address, Settings},
     tls,
-    topology::{Masters, Topology},
+    topology::Topology,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -78,11 +78,13 @@ impl Servers {
         };
         let context = Context { settings, dialer };
         let servers = Self { topology: Topology::new(&context), context };
-        for node in servers.masters().await?.nodes {
+        for node in servers.masters().await? {
             let link = servers.link(&node, Access::Write, None).await?;
             link.server.check_replicas(node.address(), servers.context.settings.wait_replicas)?;
             link.server.warn(node.address());
         }
+        // Now, and not at the first listing, is the time to hear that a cluster may not be asked.
+        servers.survey().await?;
         Ok(servers)
     }
 
@@ -93,7 +95,7 @@ impl Servers {
         self.context.dialer.life.ended().await;
     }
 
-    pub(super) async fn masters(&self) -> Result<Masters> {
+    pub(super) async fn masters(&self) -> Result<Vec<Arc<Node>>> {
         self.context.dialer.life.check()?;
         self.topology.masters(&self.context).await
     }
@@ -112,7 +114,7 @@ impl Servers {
     /// Looks at every master once more.
     pub(super) async fn look(&self) -> Result<(), Trouble> {
         let settings = &self.context.settings;
-        for node in self.masters().await?.nodes {
+        for node in self.masters().await? {
             let link = self.link(&node, Access::Write, None).await?;
             let looked = link.connection.inspect().await;
             let server = looked.map_err(|error| Trouble::over(&link.connection, error))?;

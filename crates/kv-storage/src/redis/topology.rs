@@ -19,15 +19,6 @@ pub(super) enum Topology {
     Cluster(Cluster),
 }
 
-/// All masters at one time.
-#[derive(Clone, Debug)]
-pub(super) struct Masters {
-    /// Changes when records may have moved from one to another.
-    pub(super) fingerprint: u64,
-    /// In an order that stays while the fingerprint does; at least one.
-    pub(super) nodes: Vec<Arc<Node>>,
-}
-
 impl Topology {
     pub(super) fn new(context: &Context) -> Self {
         let mut addresses = context.settings.addresses.clone();
@@ -47,10 +38,11 @@ impl Topology {
         }
     }
 
-    pub(super) async fn masters(&self, context: &Context) -> Result<Masters> {
+    /// All masters, at least one, each time in the same order.
+    pub(super) async fn masters(&self, context: &Context) -> Result<Vec<Arc<Node>>> {
         match self {
             Self::Cluster(cluster) => cluster.masters(context).await,
-            _ => Ok(Masters { fingerprint: 0, nodes: vec![self.master(b"", context).await?] }),
+            _ => Ok(vec![self.master(b"", context).await?]),
         }
     }
 

@@ -102,6 +102,11 @@ impl RedisCluster {
         MASTERS
     }
 
+    /// The position of the master that had the slot first.
+    pub fn master_of(&self, slot: u16) -> usize {
+        usize::from(slot) * MASTERS / SLOTS
+    }
+
     /// Waits until the replica of the master at `position` has taken over.
     ///
     /// # Errors
@@ -163,7 +168,7 @@ impl RedisCluster {
     }
 
     fn move_between(&self, slot: u16, to: usize) -> Result<(&Redis, &Redis)> {
-        let from = usize::from(slot) * MASTERS / SLOTS;
+        let from = self.master_of(slot);
         ensure!(from != to, "the slot is there already");
         let target = self.nodes.get(to).context("there is no such master")?;
         Ok((self.nodes.get(from).context("there is no such slot")?, target))

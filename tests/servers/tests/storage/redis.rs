@@ -5,6 +5,7 @@ mod closing;
 mod conformance;
 mod failover;
 mod layout;
+mod listing;
 mod outage;
 mod processes;
 

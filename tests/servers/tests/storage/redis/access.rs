@@ -77,6 +77,10 @@ async fn the_documented_acl_rule_is_enough() {
     let error = store.take("c", "k").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
     assert!(error.to_string().contains("GETDEL (NOPERM)"), "{error}");
+    store.put("c", "k", value(), Ttl::Forever).await.unwrap();
+    server.command(&["ACL", "SETUSER", "proxy", "-set"]).unwrap();
+    let error = store.expire("c", "k", Ttl::Forever).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Misconfigured, "within a script: {error}");
 }
 
 #[tokio::test]

@@ -13,8 +13,10 @@ mod client_url;
 mod document;
 mod fetch;
 mod freshness;
+mod party;
+mod slots;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 use token_verifier::{PublicKeys, SignatureError};
@@ -22,9 +24,10 @@ use url::{Host, Url};
 
 use self::{
     assertion::Assertion,
-    cache::{Cache, Stale},
+    cache::{Cache, Stale, Standing, Want},
     fetch::{Answer, Fetcher, Trouble},
     freshness::LONGEST_OF_KEYS,
+    party::Party,
 };
 use crate::{
     client::Client,
@@ -154,8 +157,8 @@ pub(crate) enum NoClient {
 pub(crate) struct Documents {
     /// For whoever opens `/authorize`.
     strangers: Fetcher,
-    /// For clients that have to prove who they are: they hold a genuine code or token, and no
-    /// stranger spends anything of it.
+    /// For clients that have to prove who they are: they hold a genuine code or token, so no
+    /// stranger spends anything of it, and nobody with a login more than a share.
     proofs: Fetcher,
     clients: Cache<Described>,
     keys: Cache<PublicKeys>,
@@ -183,17 +186,22 @@ enum Keys {
 /// changed its keys is not kept waiting, and nobody makes us ask without a pause.
 const KEYS_REST: Duration = Duration::from_mins(1);
 
-/// On whose behalf something is fetched.
+/// What is asked for, and on whose account.
 #[derive(Clone, Copy)]
 struct Errand<'a> {
     fetcher: &'a Fetcher,
-    peer: Option<IpAddr>,
-    stale: Stale,
+    parties: &'a [Party],
+    want: Want,
 }
 
 impl Errand<'_> {
-    async fn fetch(&self, url: &ClientUrl, renews: bool, now: u64) -> Result<Answer, Trouble> {
-        self.fetcher.fetch(url, self.peer, renews, now).await
+    async fn fetch(
+        &self,
+        url: &ClientUrl,
+        standing: Standing,
+        now: u64,
+    ) -> Result<Answer, Trouble> {
+        self.fetcher.fetch(url, self.parties, standing, now).await
     }
 }
 
@@ -229,10 +237,11 @@ impl Documents {
             )));
         }
         let stale_for = config.lifetimes.client_document_stale.as_secs();
+        let parties = context::peer().map(party::networks).unwrap_or_default();
         let errand = Errand {
             fetcher: &self.strangers,
-            peer: context::peer(),
-            stale: Stale { failing: stale_for, unasked: stale_for },
+            parties: &parties,
+            want: Want::Good(Stale { failing: stale_for, unasked: stale_for }),
         };
         Ok(Arc::clone(&self.described(url, errand, config, clock).await?.client))
     }
@@ -245,8 +254,8 @@ impl Documents {
         clock: &UnixClock,
     ) -> Result<Arc<Described>, NoClient> {
         let (policy, documents) = (&config.redirect_policy, &config.client_documents);
-        let fetch = |renews| async move {
-            let answer = errand.fetch(url, renews, clock.now()).await?;
+        let fetch = |standing| async move {
+            let answer = errand.fetch(url, standing, clock.now()).await?;
             let described =
                 document::read(&answer.body, url, policy, documents).map_err(Trouble::Withdrawn)?;
             errand.fetcher.succeeded(&answer);
@@ -262,13 +271,14 @@ impl Documents {
             );
             Ok((described, fresh_for))
         };
-        let (outcome, source) = self.clients.get(url.as_str(), errand.stale, clock, fetch).await;
+        let (outcome, source) = self.clients.get(url.as_str(), errand.want, clock, fetch).await;
         measure::client_document(source);
         outcome.map_err(|trouble| no_client(url, &trouble))
     }
 
     /// Whether the client at `url` signed this assertion, and says in it what it must (RFC 7523
-    /// §3). Good for once: the caller has to remember what is returned.
+    /// §3), when it uses the login of `person`. Good for once: the caller has to remember what is
+    /// returned.
     ///
     /// # Errors
     ///
@@ -278,59 +288,65 @@ impl Documents {
         &self,
         assertion: &str,
         url: &ClientUrl,
+        person: String,
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Assertion, NoClient> {
-        // Keys may have been taken back since: they serve on while their host is in trouble, and no
-        // longer. The peer is the client's machine, which stands for all of its people.
+        // Keys may have been taken back since: they serve on while their host is in trouble, and
+        // otherwise no longer than it takes until there is budget again.
         let failing = config.lifetimes.client_document_stale.as_secs();
-        let stale = Stale { failing, unasked: 0 };
-        let errand = Errand { fetcher: &self.proofs, peer: None, stale };
-        let mut opened = self.open(assertion, url, errand, stale, config, clock).await?;
-        if matches!(opened, Err(SignatureError::UnknownKey | SignatureError::Wrong)) {
-            let never = |expired| if expired { Stale::NEVER } else { stale };
-            let (document, keys) = self.expire_keys(url, clock.now()).await;
-            if document || keys {
-                let errand = Errand { stale: never(document), ..errand };
-                opened = self.open(assertion, url, errand, never(keys), config, clock).await?;
-            }
+        let want = Want::Good(Stale { failing, unasked: LONGEST_OF_KEYS.min(failing) });
+        let parties = party::of_login(person, url);
+        let errand = Errand { fetcher: &self.proofs, parties: &parties, want };
+        let mut opened = self.open(assertion, url, (errand, errand), config, clock).await?;
+        if matches!(opened, Err(SignatureError::UnknownKey | SignatureError::Wrong))
+            && let Some(errands) = self.for_newer_keys(url, errand, clock.now()).await
+        {
+            opened = self.open(assertion, url, errands, config, clock).await?;
         }
         let claims = opened.map_err(|error| refused(&error.to_string()))?;
         assertion::check(&claims, url.as_str(), &config.issuer, clock.now()).map_err(refused)
     }
 
-    /// What the client's keys make of this assertion; `stale` for those that stand elsewhere.
+    /// What the client's keys make of this assertion; one errand for its document, and one for keys
+    /// that stand elsewhere.
     async fn open(
         &self,
         assertion: &str,
         url: &ClientUrl,
-        errand: Errand<'_>,
-        stale: Stale,
+        (for_document, for_keys): (Errand<'_>, Errand<'_>),
         config: &Config,
         clock: &UnixClock,
     ) -> Result<Result<Map<String, Value>, SignatureError>, NoClient> {
-        match &self.described(url, errand, config, clock).await?.keys {
+        match &self.described(url, for_document, config, clock).await?.keys {
             Keys::None => Err(refused("the client's metadata document has no keys")),
             Keys::Inline(keys) => Ok(keys.open(assertion)),
-            Keys::At(place) => {
-                let errand = Errand { stale, ..errand };
-                Ok(self.fetched_keys(place, errand, clock).await?.open(assertion))
-            }
+            Keys::At(place) => Ok(self.fetched_keys(place, for_keys, clock).await?.open(assertion)),
         }
     }
 
-    /// Has the client's keys fetched again if they are old enough; whether the document is, and
-    /// whether the keys elsewhere are.
-    async fn expire_keys(&self, url: &ClientUrl, now: u64) -> (bool, bool) {
-        let known = self.clients.known(url.as_str()).await.ok().flatten();
-        match known.as_ref().map(|described| &described.keys) {
-            Some(Keys::Inline(_)) => {
-                (self.clients.expire(url.as_str(), KEYS_REST, now).await, false)
+    /// The errands for document and keys that bring newer keys, if those that are known are old
+    /// enough.
+    ///
+    /// They are for this caller, whose assertion anybody may have written: until newer ones are
+    /// there, the known ones serve on.
+    async fn for_newer_keys<'a>(
+        &self,
+        url: &ClientUrl,
+        errand: Errand<'a>,
+        now: u64,
+    ) -> Option<(Errand<'a>, Errand<'a>)> {
+        let newer = |than| Errand { want: Want::Newer { than }, ..errand };
+        match &self.clients.known(url.as_str()).await.ok()??.keys {
+            Keys::Inline(_) => {
+                let than = self.clients.aged(url.as_str(), KEYS_REST, now).await?;
+                Some((newer(than), errand))
             }
-            Some(Keys::At(place)) => {
-                (false, self.keys.expire(place.as_str(), KEYS_REST, now).await)
+            Keys::At(place) => {
+                let than = self.keys.aged(place.as_str(), KEYS_REST, now).await?;
+                Some((errand, newer(than)))
             }
-            Some(Keys::None) | None => (false, false),
+            Keys::None => None,
         }
     }
 
@@ -340,8 +356,8 @@ impl Documents {
         errand: Errand<'_>,
         clock: &UnixClock,
     ) -> Result<Arc<PublicKeys>, NoClient> {
-        let fetch = |renews| async move {
-            let answer = errand.fetch(place, renews, clock.now()).await?;
+        let fetch = |standing| async move {
+            let answer = errand.fetch(place, standing, clock.now()).await?;
             let set = serde_json::from_slice(&answer.body).unwrap_or_default();
             let keys = PublicKeys::from_key_set(&set);
             let why =
@@ -350,7 +366,7 @@ impl Documents {
             errand.fetcher.succeeded(&answer);
             Ok((keys, answer.fresh_for.min(LONGEST_OF_KEYS)))
         };
-        let (outcome, source) = self.keys.get(place.as_str(), errand.stale, clock, fetch).await;
+        let (outcome, source) = self.keys.get(place.as_str(), errand.want, clock, fetch).await;
         measure::client_document(source);
         outcome.map_err(|trouble| no_client(place, &trouble))
     }
@@ -365,10 +381,15 @@ impl Documents {
         Ok(described.map(|described| Arc::clone(&described.client)))
     }
 
-    /// Somebody uses a login with this client: its copy stays, and it is fetched again whatever
-    /// strangers do.
+    /// Somebody uses a login with this client: the copies of its document and its keys stay, and
+    /// they are fetched again whatever strangers do.
     pub(crate) async fn note_use(&self, url: &ClientUrl) {
         self.clients.note_use(url.as_str()).await;
+        if let Ok(Some(described)) = self.clients.known(url.as_str()).await
+            && let Keys::At(place) = &described.keys
+        {
+            self.keys.note_use(place.as_str()).await;
+        }
     }
 }
 

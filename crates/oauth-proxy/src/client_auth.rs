@@ -14,7 +14,7 @@ use crate::{
     client::{Client, ClientRecord},
     error::{ErrorCode, OAuthError},
     params::Params,
-    record::{mark::Once, transaction::ClientSnapshot},
+    record::{grant::Grant, mark::Once, transaction::ClientSnapshot},
     store::{StoreError, Stored},
 };
 
@@ -112,16 +112,17 @@ impl Caller {
     /// 401 `invalid_client` without a good assertion that was not used before, and if the document's
     /// host says that there is no such client; 503 if its keys, or whether it was used, cannot be
     /// found out (D7).
-    pub(crate) async fn prove(&self, app: &App, client: &ClientSnapshot) -> Result<(), OAuthError> {
+    pub(crate) async fn prove(&self, app: &App, grant: &Grant) -> Result<(), OAuthError> {
         let Self::Described { url, assertion } = self else { return Ok(()) };
-        if !client.signs {
+        if !grant.client.signs {
             return Ok(());
         }
         let refuse = |why: String| OAuthError::new(ErrorCode::InvalidClient, why);
         let Some(assertion) = assertion else {
             return Err(refuse("this client must authenticate with `private_key_jwt`".to_owned()));
         };
-        let good = app.documents.verify(assertion, url, &app.config, &app.clock).await;
+        let person = format!("{}\0{}", grant.issuer, grant.subject);
+        let good = app.documents.verify(assertion, url, person, &app.config, &app.clock).await;
         let good = good.map_err(|none| match none {
             NoClient::Unavailable(error) => error,
             NoClient::Unusable(why) => OAuthError::new(ErrorCode::TemporarilyUnavailable, why)

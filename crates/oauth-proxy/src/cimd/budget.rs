@@ -1,44 +1,31 @@
-//! How much strangers can make this server fetch.
+//! How much others can make this server fetch.
 //!
 //! Everybody can open `/authorize` with a URL of their choice, and a hostile page can have browsers
-//! open many, so what follows from it is counted by the hour: altogether, for each network that
-//! asks, and for each host what it was asked for in vain. No single network can spend a host for
-//! others, and what was good lately is renewed out of a budget of its own.
+//! open many; everybody who may log in can have clients of their own that have to prove who they
+//! are. So what follows from it is counted by the hour: altogether, for each party that asks, and
+//! for each host what it was asked for in vain. No single party can spend a host for others, and
+//! what was good when it was last asked for is renewed out of a budget of its own.
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use outbound_http::AddressPolicy;
+use super::{cache::Standing, party::Party};
 
 /// Fetches per hour and process of what is not known: as many as clients may register in an hour,
 /// each a few kilobytes over a connection of seconds.
 const FETCHES_PER_HOUR: u32 = 10_000;
 
-/// Fetches per hour and process of what was good lately, beyond which it is counted as if it were
-/// not: two hundred copies of hosts in trouble, each asked for again as soon as may be.
+/// As many again of what was good when it was last asked for, and of clients in use; beyond it they
+/// are counted as if they were not.
 const RENEWALS_PER_HOUR: u32 = 10_000;
 
 /// Fetches per hour and process from one host that brought nothing: fewer than a host notices, and
 /// a hundred addresses' shares. Beyond it whoever asked nothing of it in vain has one try still, so
 /// that strangers who spent it keep out nobody who names a URL that is there.
 const IN_VAIN_PER_HOST: u32 = 1000;
-
-/// How much of it all one network may cause in an hour.
-struct Share {
-    fetches: u32,
-    /// From one host.
-    in_vain: u32,
-}
-
-/// An address: a whole office behind it has fewer apps, and makes fewer mistakes at one host.
-const CUSTOMER: Share = Share { fetches: 200, in_vain: 10 };
-
-/// What one customer of a generous provider has of IPv6, or several of an ordinary one.
-const SITE: Share = Share { fetches: 1000, in_vain: 100 };
 
 const HOUR: u64 = 60 * 60;
 
@@ -51,9 +38,9 @@ struct Hour {
     number: u64,
     fetches: u32,
     renewals: u32,
-    by_network: HashMap<Network, u32>,
-    /// By host, and of these by network; no network stands for all.
-    in_vain: HashMap<(String, Option<Network>), u32>,
+    by_party: HashMap<Party, u32>,
+    /// By host, and of these by party; no party stands for all.
+    in_vain: HashMap<(String, Option<Party>), u32>,
 }
 
 /// The time until there is budget again.
@@ -65,37 +52,40 @@ pub(super) struct Exhausted(pub(super) Duration);
 #[must_use]
 pub(super) struct Charge {
     hour: u64,
-    in_vain: Vec<(String, Option<Network>)>,
+    in_vain: Vec<(String, Option<Party>)>,
 }
 
 impl Budget {
-    /// Counts a fetch that is about to begin, as one in vain. Of a renewal of what was good lately
-    /// no host and no network hears.
+    /// Counts a fetch that is about to begin, as one in vain. Of a renewal of what is good no host
+    /// and no network hears; people hear of all that their clients have fetched.
     pub(super) fn charge(
         &self,
         host: &str,
-        peer: Option<IpAddr>,
-        renews: bool,
+        parties: &[Party],
+        standing: Standing,
         now: u64,
     ) -> Result<Charge, Exhausted> {
         let mut hour = self.hour();
         if hour.number != now / HOUR {
             *hour = Hour { number: now / HOUR, ..Hour::default() };
         }
-        if renews && hour.renewals < RENEWALS_PER_HOUR {
+        let spent = Err(Exhausted(Duration::from_secs(HOUR - now % HOUR)));
+        if standing != Standing::Unknown && hour.renewals < RENEWALS_PER_HOUR {
+            let people = || parties.iter().filter(|party| matches!(party, Party::Person(_)));
+            if people().any(|person| hour.has_fetched_enough(person)) {
+                return spent;
+            }
             hour.renewals += 1;
+            hour.count(people());
             return Ok(Charge::default());
         }
-        let networks = peer.map(networks).unwrap_or_default();
-        if hour.is_spent(host, &networks) {
-            return Err(Exhausted(Duration::from_secs(HOUR - now % HOUR)));
+        if hour.is_spent(host, parties) {
+            return spent;
         }
         hour.fetches += 1;
-        for network in &networks {
-            *hour.by_network.entry(*network).or_default() += 1;
-        }
-        let all = networks.into_iter().map(Some).chain([None]);
-        let in_vain: Vec<_> = all.map(|network| (host.to_owned(), network)).collect();
+        hour.count(parties);
+        let all = parties.iter().cloned().map(Some).chain([None]);
+        let in_vain: Vec<_> = all.map(|party| (host.to_owned(), party)).collect();
         for counter in &in_vain {
             *hour.in_vain.entry(counter.clone()).or_default() += 1;
         }
@@ -121,66 +111,48 @@ impl Budget {
 }
 
 impl Hour {
-    fn is_spent(&self, host: &str, networks: &[Network]) -> bool {
-        let in_vain =
-            |network| self.in_vain.get(&(host.to_owned(), network)).copied().unwrap_or_default();
-        let is_new = networks.first().is_some_and(|network| in_vain(Some(*network)) == 0);
+    fn is_spent(&self, host: &str, parties: &[Party]) -> bool {
+        let in_vain = |party: Option<&Party>| {
+            let counter = (host.to_owned(), party.cloned());
+            self.in_vain.get(&counter).copied().unwrap_or_default()
+        };
+        let is_new = parties.first().is_some_and(|party| in_vain(Some(party)) == 0);
         self.fetches >= FETCHES_PER_HOUR
             || (in_vain(None) >= IN_VAIN_PER_HOST && !is_new)
-            || networks.iter().any(|network| {
-                let fetches = self.by_network.get(network).copied().unwrap_or_default();
-                let share = network.share();
-                fetches >= share.fetches || in_vain(Some(*network)) >= share.in_vain
+            || parties.iter().any(|party| {
+                self.has_fetched_enough(party) || in_vain(Some(party)) >= party.share().in_vain
             })
     }
-}
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    /// An IPv4 address or a /64 of IPv6: the least that one customer of a provider has.
-    Customer(IpAddr),
-    /// A /48 of IPv6.
-    Site(IpAddr),
-}
-
-impl Network {
-    fn share(self) -> &'static Share {
-        match self {
-            Self::Customer(_) => &CUSTOMER,
-            Self::Site(_) => &SITE,
-        }
+    fn has_fetched_enough(&self, party: &Party) -> bool {
+        self.by_party.get(party).copied().unwrap_or_default() >= party.share().fetches
     }
-}
 
-/// The networks of which an address is, the smallest first.
-///
-/// An address that is not public names nobody: it is that of a proxy in front about which this
-/// server was not told, and everybody would be one.
-fn networks(address: IpAddr) -> Vec<Network> {
-    let address = address.to_canonical();
-    if !AddressPolicy::PublicOnly.allows(address) {
-        return Vec::new();
-    }
-    match address {
-        IpAddr::V4(_) => vec![Network::Customer(address)],
-        IpAddr::V6(v6) => {
-            let first = |bits: u32| {
-                IpAddr::from(Ipv6Addr::from_bits(v6.to_bits() & (!0 << (u128::BITS - bits))))
-            };
-            vec![Network::Customer(first(64)), Network::Site(first(48))]
+    fn count<'a>(&mut self, parties: impl IntoIterator<Item = &'a Party>) {
+        for party in parties {
+            *self.by_party.entry(party.clone()).or_default() += 1;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::IpAddr;
+
+    use super::{
+        super::party::{CUSTOMER, DESCRIBER, PERSON, SITE, networks},
+        *,
+    };
 
     const NOW: u64 = 1_800_000_000;
 
     /// One of the public addresses 8.x.x.x.
-    fn peer(number: u32) -> IpAddr {
-        IpAddr::V4((0x0800_0000 + number).into())
+    fn peer(number: u32) -> Vec<Party> {
+        networks(IpAddr::V4((0x0800_0000 + number).into()))
+    }
+
+    fn at(address: &str) -> Vec<Party> {
+        networks(address.parse().unwrap())
     }
 
     fn spent<T>() -> Result<T, Exhausted> {
@@ -188,64 +160,64 @@ mod tests {
     }
 
     /// Asks in vain; whether that was allowed.
-    fn ask(budget: &Budget, host: &str, peer: Option<IpAddr>) -> bool {
-        budget.charge(host, peer, false, NOW).is_ok()
+    fn ask(budget: &Budget, host: &str, parties: &[Party]) -> bool {
+        budget.charge(host, parties, Standing::Unknown, NOW).is_ok()
     }
 
     #[test]
     fn one_network_spends_no_host_for_others() {
         let budget = Budget::default();
         for _ in 0..CUSTOMER.in_vain {
-            assert!(ask(&budget, "app.example", Some(peer(1))));
+            assert!(ask(&budget, "app.example", &peer(1)));
         }
-        assert_eq!(budget.charge("app.example", Some(peer(1)), false, NOW), spent());
-        assert!(ask(&budget, "other.example", Some(peer(1))));
-        assert!(ask(&budget, "app.example", Some(peer(2))));
-        assert!(budget.charge("app.example", Some(peer(1)), false, NOW + HOUR).is_ok());
+        assert_eq!(budget.charge("app.example", &peer(1), Standing::Unknown, NOW), spent());
+        assert!(ask(&budget, "other.example", &peer(1)));
+        assert!(ask(&budget, "app.example", &peer(2)));
+        assert!(budget.charge("app.example", &peer(1), Standing::Unknown, NOW + HOUR).is_ok());
     }
 
     #[test]
     fn a_host_is_not_hammered_and_whoever_is_new_has_one_try_still() {
         let budget = Budget::default();
         for number in 0..IN_VAIN_PER_HOST {
-            assert!(ask(&budget, "victim.example", Some(peer(number / 2))));
+            assert!(ask(&budget, "victim.example", &peer(number / 2)));
         }
-        assert!(!ask(&budget, "victim.example", Some(peer(0))), "it has had its try");
-        assert!(!ask(&budget, "victim.example", None), "that may be anybody");
-        assert!(ask(&budget, "other.example", None));
-        let new = budget.charge("victim.example", Some(peer(1_000_000)), false, NOW);
+        assert!(!ask(&budget, "victim.example", &peer(0)), "it has had its try");
+        assert!(!ask(&budget, "victim.example", &[]), "that may be anybody");
+        assert!(ask(&budget, "other.example", &[]));
+        let new = budget.charge("victim.example", &peer(1_000_000), Standing::Unknown, NOW);
         assert!(new.is_ok());
-        assert!(!ask(&budget, "victim.example", Some(peer(1_000_000))));
+        assert!(!ask(&budget, "victim.example", &peer(1_000_000)));
         budget.succeeded(&new.unwrap());
-        assert!(ask(&budget, "victim.example", Some(peer(1_000_000))), "it named what is there");
-        assert!(budget.charge("victim.example", None, false, NOW + HOUR).is_ok());
+        assert!(ask(&budget, "victim.example", &peer(1_000_000)), "it named what is there");
+        assert!(budget.charge("victim.example", &[], Standing::Unknown, NOW + HOUR).is_ok());
     }
 
     #[test]
     fn what_was_good_lately_costs_no_host_and_no_network() {
         let budget = Budget::default();
         for _ in 0..RENEWALS_PER_HOUR {
-            let charge = budget.charge("app.example", Some(peer(1)), true, NOW).unwrap();
+            let charge = budget.charge("app.example", &peer(1), Standing::Known, NOW).unwrap();
             assert_eq!(charge, Charge::default());
         }
         for _ in 0..CUSTOMER.in_vain {
             assert!(
-                budget.charge("app.example", Some(peer(1)), true, NOW).is_ok(),
+                budget.charge("app.example", &peer(1), Standing::Known, NOW).is_ok(),
                 "as if unknown"
             );
         }
-        assert_eq!(budget.charge("app.example", Some(peer(1)), true, NOW), spent());
+        assert_eq!(budget.charge("app.example", &peer(1), Standing::Known, NOW), spent());
     }
 
     #[test]
     fn strangers_cannot_keep_what_was_good_from_being_renewed() {
         let budget = Budget::default();
         for number in 0..FETCHES_PER_HOUR {
-            assert!(ask(&budget, "app.example", Some(peer(number))));
+            assert!(ask(&budget, "app.example", &peer(number)));
         }
-        assert!(!ask(&budget, "new.example", Some(peer(FETCHES_PER_HOUR))), "there is an end");
-        assert!(budget.charge("app.example", Some(peer(0)), true, NOW).is_ok());
-        assert!(budget.charge("new.example", Some(peer(0)), false, NOW + HOUR).is_ok());
+        assert!(!ask(&budget, "new.example", &peer(FETCHES_PER_HOUR)), "there is an end");
+        assert!(budget.charge("app.example", &peer(0), Standing::Known, NOW).is_ok());
+        assert!(budget.charge("new.example", &peer(0), Standing::Unknown, NOW + HOUR).is_ok());
     }
 
     #[test]
@@ -253,56 +225,102 @@ mod tests {
         let budget = Budget::default();
         for number in 0..2 * IN_VAIN_PER_HOST {
             let charge =
-                budget.charge("app.example", Some(peer(number % 100)), false, NOW).unwrap();
+                budget.charge("app.example", &peer(number % 100), Standing::Unknown, NOW).unwrap();
             budget.succeeded(&charge);
         }
-        let late = budget.charge("app.example", None, false, NOW).unwrap();
+        let late = budget.charge("app.example", &[], Standing::Unknown, NOW).unwrap();
         for _ in 0..IN_VAIN_PER_HOST {
-            assert!(budget.charge("app.example", None, false, NOW + HOUR).is_ok());
+            assert!(budget.charge("app.example", &[], Standing::Unknown, NOW + HOUR).is_ok());
         }
         budget.succeeded(&late);
-        assert!(budget.charge("app.example", None, false, NOW + HOUR).is_err(), "of another hour");
+        assert!(
+            budget.charge("app.example", &[], Standing::Unknown, NOW + HOUR).is_err(),
+            "of another hour"
+        );
     }
 
     #[test]
     fn one_address_does_not_spend_everybodys() {
         let budget = Budget::default();
-        let fetch = |number: u32, peer: Option<IpAddr>| {
-            budget.charge(&format!("h{number}.example"), peer, false, NOW).is_ok()
-        };
-        let host = |low: u32| format!("2600:1:2:3::{low:x}").parse().ok();
-        assert!((0..CUSTOMER.fetches).all(|number| fetch(number, host(number))));
-        assert!(!fetch(10_000, host(0xffff)), "the same /64");
-        let mapped = "::ffff:8.8.8.8".parse().ok();
-        assert!((0..CUSTOMER.fetches).all(|number| fetch(number, mapped)));
-        assert!(!fetch(10_000, "8.8.8.8".parse().ok()), "the same address");
+        let fetch =
+            |number: u32, parties: &[Party]| ask(&budget, &format!("h{number}.example"), parties);
+        let host = |low: u32| at(&format!("2600:1:2:3::{low:x}"));
+        assert!((0..CUSTOMER.fetches).all(|number| fetch(number, &host(number))));
+        assert!(!fetch(10_000, &host(0xffff)), "the same /64");
+        let mapped = at("::ffff:8.8.8.8");
+        assert!((0..CUSTOMER.fetches).all(|number| fetch(number, &mapped)));
+        assert!(!fetch(10_000, &at("8.8.8.8")), "the same address");
 
-        let network = |number: u32| format!("2600:1:2:{:x}::1", number + 16).parse().ok();
-        assert!((CUSTOMER.fetches..SITE.fetches).all(|number| fetch(number, network(number))));
-        assert!(!fetch(10_000, network(10_000)), "the same /48");
-        assert!(fetch(10_000, "2600:1:3::1".parse().ok()));
+        let network = |number: u32| at(&format!("2600:1:2:{:x}::1", number + 16));
+        assert!((CUSTOMER.fetches..SITE.fetches).all(|number| fetch(number, &network(number))));
+        assert!(!fetch(10_000, &network(10_000)), "the same /48");
+        assert!(fetch(10_000, &at("2600:1:3::1")));
     }
 
     #[test]
     fn one_site_spends_no_host_for_others() {
         let budget = Budget::default();
-        let network = |number: u32| format!("2600:1:2:{number:x}::1").parse().ok();
-        assert!((0..SITE.in_vain).all(|number| ask(&budget, "app.example", network(number))));
-        assert!(!ask(&budget, "app.example", network(SITE.in_vain)));
-        assert!(ask(&budget, "app.example", Some(peer(1))));
+        let network = |number: u32| at(&format!("2600:1:2:{number:x}::1"));
+        assert!((0..SITE.in_vain).all(|number| ask(&budget, "app.example", &network(number))));
+        assert!(!ask(&budget, "app.example", &network(SITE.in_vain)));
+        assert!(ask(&budget, "app.example", &peer(1)));
     }
 
     #[test]
     fn a_proxy_in_front_is_not_everybody() {
         for address in ["10.0.0.1", "127.0.0.1", "100.64.0.1", "fd00::1", "::1", "::ffff:10.0.0.1"]
         {
-            let (budget, peer) = (Budget::default(), address.parse().ok());
+            let (budget, peer) = (Budget::default(), at(address));
             for number in 0..2 * CUSTOMER.fetches {
-                assert!(ask(&budget, &format!("h{number}.example"), peer), "{address}");
+                assert!(ask(&budget, &format!("h{number}.example"), &peer), "{address}");
             }
             for _ in 0..2 * CUSTOMER.in_vain {
-                assert!(ask(&budget, "app.example", peer), "{address}");
+                assert!(ask(&budget, "app.example", &peer), "{address}");
             }
         }
+    }
+    /// The person whose login is used, with a client of this host.
+    fn login(person: &str, describer: &str) -> [Party; 2] {
+        [Party::Person(person.to_owned()), Party::Describer(describer.to_owned())]
+    }
+
+    #[test]
+    fn one_person_spends_no_host_of_keys_for_others() {
+        let budget = Budget::default();
+        // Each with clients of another host, whose keys are not there.
+        for number in 0..PERSON.in_vain {
+            let mallory = login("mallory", &format!("h{number}.example"));
+            assert!(ask(&budget, "victim.example", &mallory));
+        }
+        assert!(!ask(&budget, "victim.example", &login("mallory", "new.example")));
+        assert!(ask(&budget, "victim.example", &login("alice", "app.example")));
+    }
+
+    #[test]
+    fn one_person_does_not_spend_everybodys_whatever_is_renewed() {
+        for standing in [Standing::Unknown, Standing::Known, Standing::InUse] {
+            let budget = Budget::default();
+            let ask = |number: u32, person: &str| {
+                let host = format!("h{number}.example");
+                budget.charge(&host, &login(person, &host), standing, NOW)
+            };
+            for number in 0..PERSON.fetches {
+                assert!(ask(number, "mallory").is_ok(), "{standing:?}");
+            }
+            assert_eq!(ask(10_000, "mallory"), spent(), "{standing:?}");
+            assert!(ask(10_000, "alice").is_ok(), "{standing:?}");
+        }
+    }
+
+    #[test]
+    fn one_host_does_not_spend_everybodys_with_its_clients() {
+        let budget = Budget::default();
+        let ask = |number: u32, describer: &str| {
+            let login = login(&format!("person {number}"), describer);
+            ask(&budget, &format!("h{number}.example"), &login)
+        };
+        assert!((0..DESCRIBER.fetches).all(|number| ask(number, "evil.example")));
+        assert!(!ask(10_000, "evil.example"));
+        assert!(ask(10_000, "app.example"));
     }
 }

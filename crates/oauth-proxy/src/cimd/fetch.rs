@@ -1,15 +1,17 @@
 //! One request for what stands at a stranger's URL.
 
-use std::{error::Error as StdError, fmt, net::IpAddr, sync::OnceLock, time::Duration};
+use std::{error::Error as StdError, fmt, sync::OnceLock, time::Duration};
 
 use http::{HeaderMap, Request, StatusCode, header};
 use outbound_http::{AddressPolicy, Client, Error};
-use tokio::sync::Semaphore;
 
 use super::{
     ClientUrl,
     budget::{Budget, Charge, Exhausted},
+    cache::Standing,
     freshness::fresh_for,
+    party::Party,
+    slots::Slots,
 };
 use crate::error::chain;
 
@@ -19,9 +21,6 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// From the name lookup to the last byte: a person waits for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Fetches at a time and process; each holds a connection and a few kilobytes.
-const AT_ONCE: usize = 64;
 
 /// When to try again if the host does not say.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -54,7 +53,7 @@ pub(super) enum Trouble {
 /// Fetches within bounds.
 pub(super) struct Fetcher {
     budget: Budget,
-    at_once: Semaphore,
+    slots: Slots,
     guarded: OnceLock<Client>,
     loopback: OnceLock<Client>,
 }
@@ -63,13 +62,13 @@ impl Fetcher {
     pub(super) fn new() -> Self {
         Self {
             budget: Budget::default(),
-            at_once: Semaphore::new(AT_ONCE),
+            slots: Slots::default(),
             guarded: OnceLock::new(),
             loopback: OnceLock::new(),
         }
     }
 
-    /// Asks for what stands at `url` on behalf of `peer`; `renews` says that it was good lately.
+    /// Asks for what stands at `url` on the account of `parties`.
     ///
     /// # Cancel safety
     ///
@@ -77,15 +76,15 @@ impl Fetcher {
     pub(super) async fn fetch(
         &self,
         url: &ClientUrl,
-        peer: Option<IpAddr>,
-        renews: bool,
+        parties: &[Party],
+        standing: Standing,
         now: u64,
     ) -> Result<Answer, Trouble> {
-        let Ok(_permit) = self.at_once.try_acquire() else {
+        let Some(_slot) = self.slots.take(url.host(), parties, standing) else {
             return Err(Trouble::OutOfBudget { retry_after: TIMEOUT });
         };
         let spent = |Exhausted(left)| Trouble::OutOfBudget { retry_after: left };
-        let charge = self.budget.charge(url.host(), peer, renews, now).map_err(spent)?;
+        let charge = self.budget.charge(url.host(), parties, standing, now).map_err(spent)?;
         let request = Request::get(url.as_str())
             .header(header::ACCEPT, "application/json")
             .body(Vec::new())
@@ -192,9 +191,7 @@ impl fmt::Display for Trouble {
 
 impl fmt::Debug for Fetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetcher")
-            .field("free", &self.at_once.available_permits())
-            .finish_non_exhaustive()
+        f.debug_struct("Fetcher").finish_non_exhaustive()
     }
 }
 
@@ -224,12 +221,13 @@ mod tests {
     #[tokio::test]
     async fn fetches_at_a_time_are_bounded() {
         let fetcher = Fetcher::new();
-        let all = u32::try_from(AT_ONCE).unwrap();
-        let taken = fetcher.at_once.acquire_many(all).await.unwrap();
-        let refused = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, false, 0).await;
-        assert!(matches!(refused, Err(Trouble::OutOfBudget { retry_after: TIMEOUT })));
+        let url = url("http://127.0.0.1:9/client");
+        let ask = || fetcher.fetch(&url, &[], Standing::Unknown, 0);
+        let taken: Vec<_> =
+            (0..).map_while(|_| fetcher.slots.take(url.host(), &[], Standing::Unknown)).collect();
+        assert!(matches!(ask().await, Err(Trouble::OutOfBudget { retry_after: TIMEOUT })));
         drop(taken);
-        let asked = fetcher.fetch(&url("http://127.0.0.1:9/client"), None, false, 0).await;
-        assert!(matches!(asked, Err(Trouble::Unavailable { .. })), "nobody listens there");
+        assert!(matches!(ask().await, Err(Trouble::Unavailable { .. })), "nobody listens there");
+        assert!(matches!(ask().await, Err(Trouble::Unavailable { .. })), "nor does it hold a slot");
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn post(
     if let Some(stored) = named_grant(&app, token).await?
         && stored.record.client.id == caller.id()
     {
-        caller.prove(&app, &stored.record.client).await?;
+        caller.prove(&app, &stored.record).await?;
         grants::revoke(&app, stored, "the client revoked it").await?;
     }
     let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];

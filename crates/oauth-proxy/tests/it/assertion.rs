@@ -1,5 +1,7 @@
 //! Clients with keys (`private_key_jwt`): who has the client's id has nothing.
 
+mod others;
+
 use std::time::Duration;
 
 use http::StatusCode;

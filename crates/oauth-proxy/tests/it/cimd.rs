@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// Documents on this machine are for servers on this machine.
-const LOCAL: &str = "http://localhost:8000";
+pub(crate) const LOCAL: &str = "http://localhost:8000";
 
 pub(crate) fn on_loopback() -> Deployment {
     Deployment::at(LOCAL, |builder| {
@@ -61,6 +61,15 @@ impl Host {
 
     /// From now on this and nothing else, wherever it is asked.
     pub(crate) async fn say(&self, answer: ResponseTemplate) {
+        self.0.reset().await;
+        Mock::given(any()).respond_with(answer).mount(&self.0).await;
+    }
+
+    /// The same, with an answer for each request.
+    pub(crate) async fn say_of(
+        &self,
+        answer: impl Fn(&Received) -> ResponseTemplate + Send + Sync + 'static,
+    ) {
         self.0.reset().await;
         Mock::given(any()).respond_with(answer).mount(&self.0).await;
     }

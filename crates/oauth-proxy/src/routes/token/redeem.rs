@@ -80,7 +80,7 @@ async fn activate_once(
             Err(error) => return Err(error.into()),
         };
         if !proven {
-            caller.prove(app, &stored.record.client).await?;
+            caller.prove(app, &stored.record).await?;
             proven = true;
             // How long the host of the client's keys took is not the storage's doing.
             deadline = Instant::now() + PATIENCE;

@@ -72,7 +72,7 @@ impl Request<'_> {
             };
             self.check(app, &stored.record)?;
             if !proven {
-                self.caller.prove(app, &stored.record.client).await?;
+                self.caller.prove(app, &stored.record).await?;
                 proven = true;
                 deadline = tokio::time::Instant::now() + lifetimes.lease();
             }

@@ -1,6 +1,13 @@
 //! What a hostile client or page can do with the documents of others, and with this server.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
 use http::{Request, StatusCode};
@@ -8,7 +15,7 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use super::{Host, authorize, authorize_from, document, json_answer, on_loopback, replica};
-use crate::support::{Deployment, Tokens, authorize_path, authorize_path_for};
+use crate::support::{Deployment, Tokens, authorize_path, authorize_path_for, until};
 
 #[tokio::test]
 async fn a_hostile_page_cannot_hammer_a_host() {
@@ -42,6 +49,39 @@ async fn a_hostile_page_cannot_hammer_a_host() {
         deployment.clock.advance(Duration::from_hours(1));
         let answer = ask("8.8.8.8", "/late").await;
         answer.assert_error(StatusCode::BAD_REQUEST, "invalid_client");
+    }
+}
+
+/// One address has a share of what is fetched at a time, whatever it asks for.
+#[tokio::test]
+async fn one_address_holds_up_nobody_elses_client() {
+    const CROWD: usize = 64;
+    let deployment = Arc::new(on_loopback());
+    let (_host, client) = Host::new().await;
+    let stalling = [(); 8].map(|()| Host::silent());
+    let stalling = futures_util::future::join_all(stalling).await;
+    for host in &stalling {
+        host.say(ResponseTemplate::new(404).set_delay(Duration::from_mins(1))).await;
+    }
+    let asked = async || {
+        futures_util::future::join_all(stalling.iter().map(Host::asked)).await.iter().sum::<usize>()
+    };
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut crowd = Vec::new();
+    for number in 0..CROWD {
+        let (deployment, done) = (Arc::clone(&deployment), Arc::clone(&done));
+        let client = stalling[number % stalling.len()].url(&format!("/client/{number}"));
+        crowd.push(tokio::spawn(async move {
+            authorize_from(&deployment, "8.8.8.8", &client).await;
+            done.fetch_add(1, Ordering::SeqCst);
+        }));
+    }
+    until(async || done.load(Ordering::SeqCst) + asked().await >= CROWD).await;
+    let answer = authorize_from(&deployment, "8.8.4.4", &client).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    assert_eq!(asked().await, 8, "its share");
+    for one in crowd {
+        one.abort();
     }
 }
 

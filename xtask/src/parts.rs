@@ -76,10 +76,10 @@ const BUDGETS: &[(&str, Duration)] = &[
     ("doctests", Duration::from_mins(1)),
     ("tests", Duration::from_mins(4)),
     ("storage", Duration::from_mins(3)),
-    ("standalone", Duration::from_mins(1)),
-    ("end-to-end", Duration::from_mins(2)),
+    ("standalone", Duration::from_mins(2)),
+    ("end-to-end", Duration::from_secs(90)),
     ("replicas", Duration::from_mins(4)),
-    ("deployment", Duration::from_mins(1)),
+    ("deployment", Duration::from_secs(30)),
     ("clients", Duration::from_mins(3)),
 ];
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{DISK, MEMORY, POSTGRES, Place, SQLITE, compiled_out, parse};
+use super::{DISK, MEMORY, POSTGRES, Place, SQLITE, compiled_out, parse, redis};
 use crate::ErrorKind;
 
 fn refusal(url: &str) -> String {
@@ -156,6 +156,11 @@ fn compiled_out_backends_name_their_feature() {
             POSTGRES,
             "storage postgres://user:password@host:port/database?schema=kv_storage is not \
              compiled into this build: turn on feature postgres of kv-storage",
+        ),
+        (
+            redis("redis", "redis://…"),
+            "storage redis://… is not compiled into this build: \
+             turn on feature redis of kv-storage",
         ),
     ] {
         let error = compiled_out(&scheme);

@@ -89,8 +89,9 @@ impl Ttl {
         match self {
             Self::Keep => present,
             Self::After(duration) => {
-                let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-                Some(now.saturating_add(millis))
+                let millis = i64::try_from(duration.as_millis()).ok()?;
+                // The last number stands for "never" itself.
+                now.checked_add(millis).filter(|&at| at < i64::MAX)
             }
             Self::Forever => None,
         }
@@ -135,7 +136,8 @@ pub struct Page {
 ///   was given back.
 /// - **A write that was acknowledged is kept**, as far as the backend's documentation says.
 /// - **Errors say what happened**: see [`ErrorKind`]. A write that failed with anything but
-///   [`ErrorKind::OutcomeUnknown`] changed nothing.
+///   [`ErrorKind::OutcomeUnknown`] changed nothing, except for a [`take`](Self::take) of a
+///   record that cannot be read.
 ///
 /// Every operation fails with [`ErrorKind::Misconfigured`] for a bad collection name, with
 /// [`ErrorKind::TooLarge`] for a key or value over its limit, and with
@@ -176,9 +178,12 @@ pub trait KeyValue: Send + Sync + fmt::Debug + 'static {
 
     /// Reads and removes the record in one step: of several callers one gets it.
     ///
+    /// What cannot be read can never be redeemed: it is removed as well, and the error says so.
+    ///
     /// # Errors
     ///
-    /// As for [`put`](Self::put).
+    /// As for [`put`](Self::put), and [`ErrorKind::Corrupt`] if what lay there, and is removed,
+    /// was not written by this crate.
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>>;
 
     /// Writes the record only if there is none; `None` if there is one.

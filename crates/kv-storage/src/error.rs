@@ -27,6 +27,9 @@ pub enum ErrorKind {
     /// Stores never repeat such a write in secret.
     OutcomeUnknown,
     /// What is stored cannot be what this crate wrote: an operator has to look.
+    ///
+    /// It is left as it is, except by a [`take`](crate::KeyValue::take), which removes it: what
+    /// cannot be read can never be redeemed.
     Corrupt,
     /// Other writers kept getting in between: nothing happened, try again.
     Conflict,
@@ -56,6 +59,16 @@ impl Error {
     pub(crate) fn with_hint(mut self, hint: &str) -> Self {
         self.message = format!("{}; {hint}", self.message).into();
         self
+    }
+
+    /// The error for one more caller; of its causes, the first one's text.
+    #[cfg(any(feature = "disk", feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn again(&self) -> Self {
+        let again = Self::new(self.kind, self.message.clone());
+        match &self.source {
+            Some(source) => again.with_source(source.to_string()),
+            None => again,
+        }
     }
 
     /// What a caller can do about it.

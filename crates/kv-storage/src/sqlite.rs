@@ -1,7 +1,10 @@
 //! The backend that keeps its records in one SQLite file.
 
+mod change;
 mod error;
 mod file;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{
@@ -15,13 +18,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sqlx::{
     ConnectOptions, SqlitePool,
-    query::Query,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use self::{
+    change::{COMPARE_AND_DELETE, COMPARE_AND_SWAP, Change, DELETE, EXPIRE, PUT, PUT_IF_ABSENT},
     file::FileId,
-    writer::{Change, Writer},
+    writer::Writer,
 };
 use crate::{
     Clock, Cursor, Entry, KeyValue, Page, Result, Ttl, Version,
@@ -42,37 +45,6 @@ const READERS: u32 = 4;
 const GET: &str = "SELECT version, value FROM entries \
      WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
 
-// An expired record is absent, so it has no expiry that could be kept.
-const PUT: &str = "INSERT INTO entries (collection, key, version, value, expires_at) \
-     VALUES (?1, ?2, ?4, ?5, ?6) \
-     ON CONFLICT (collection, key) DO UPDATE SET version = ?4, value = ?5, \
-     expires_at = CASE WHEN ?7 AND expires_at > ?3 THEN expires_at ELSE ?6 END";
-
-const PUT_IF_ABSENT: &str = "INSERT INTO entries (collection, key, version, value, expires_at) \
-     VALUES (?1, ?2, ?4, ?5, ?6) \
-     ON CONFLICT (collection, key) DO UPDATE SET version = ?4, value = ?5, expires_at = ?6 \
-     WHERE expires_at <= ?3";
-
-const COMPARE_AND_SWAP: &str = "UPDATE entries SET version = ?4, value = ?5, \
-     expires_at = CASE WHEN ?7 THEN expires_at ELSE ?6 END \
-     WHERE collection = ?1 AND key = ?2 AND version = ?8 \
-     AND (expires_at IS NULL OR expires_at > ?3)";
-
-const EXPIRE: &str = "UPDATE entries SET version = ?4, \
-     expires_at = CASE WHEN ?6 THEN expires_at ELSE ?5 END \
-     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
-
-const DELETE: &str = "DELETE FROM entries \
-     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3)";
-
-const COMPARE_AND_DELETE: &str = "DELETE FROM entries \
-     WHERE collection = ?1 AND key = ?2 AND version = ?4 \
-     AND (expires_at IS NULL OR expires_at > ?3)";
-
-const TAKE: &str = "DELETE FROM entries \
-     WHERE collection = ?1 AND key = ?2 AND (expires_at IS NULL OR expires_at > ?3) \
-     RETURNING version, value";
-
 const SCAN: &str = "SELECT key FROM entries \
      WHERE collection = ?1 AND key >= ?2 AND key < ?3 \
      AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key LIMIT ?5";
@@ -84,7 +56,13 @@ const HEALTH: &str = "SELECT key FROM entries LIMIT 1";
 /// Every acknowledged write is on disk (`synchronous = FULL`) and every operation is a single
 /// statement, atomic among tasks, handles and processes; writers of other processes are waited
 /// for up to ten seconds. Writes that wait at the same time share one transaction, and so one wait
-/// for the disk, but each keeps an outcome of its own. SQLite itself is compiled in. Not for network file systems.
+/// for the disk, but each keeps an outcome of its own.
+/// SQLite itself is compiled in. Not for network file systems.
+///
+/// A full disk is [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and nothing happened;
+/// a write that the disk fails in the middle of is
+/// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown), and so are those that share its
+/// transaction. Expiry is judged when a write gets its turn.
 ///
 /// The file is made readable for its owner only; values rest in it as they are given, so wrap
 /// the store in [`Encrypted`](crate::Encrypted). Next to it lie SQLite's own `-wal` and `-shm`
@@ -113,7 +91,7 @@ impl Sqlite {
     /// cannot be opened or written, is no such file or was written by a later version;
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is damaged;
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if another process keeps it
-    /// locked.
+    /// locked, or the disk is full or fails.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::builder(path).open().await
     }
@@ -136,8 +114,8 @@ impl Sqlite {
     }
 
     /// Runs a write; whether it changed something.
-    async fn write(&self, query: SqliteQuery<'_>) -> Result<bool> {
-        Ok(self.writer.write(Change::new(query, false)?).await?.changed)
+    async fn write(&self, change: Change) -> Result<bool> {
+        Ok(self.writer.write(change).await?.changed)
     }
 }
 
@@ -148,9 +126,7 @@ impl fmt::Debug for Sqlite {
     }
 }
 
-type SqliteQuery<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
-
-/// A row of [`GET`] and [`TAKE`].
+/// A row of what reads or takes.
 type EntryRow = (Vec<u8>, Vec<u8>);
 
 fn entry((version, value): EntryRow) -> Result<Entry> {
@@ -182,25 +158,18 @@ impl KeyValue for Sqlite {
     async fn put(&self, collection: &str, key: &str, value: Bytes, ttl: Ttl) -> Result<Version> {
         check(collection, key, &value)?;
         let version = Version::random()?;
-        let now = self.now();
-        let query = keyed(PUT, collection, key, now)
-            .bind(version.as_bytes().as_slice())
-            .bind(&*value)
-            .bind(ttl.expires_at(now, None))
-            .bind(ttl == Ttl::Keep);
-        self.write(query).await?;
+        self.write(Change::new(PUT, collection, key).to(version, value, ttl)).await?;
         Ok(version)
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
         check(collection, key, &[])?;
-        self.write(keyed(DELETE, collection, key, self.now())).await
+        self.write(Change::new(DELETE, collection, key)).await
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         check(collection, key, &[])?;
-        let query = keyed(TAKE, collection, key, self.now());
-        let done = self.writer.write(Change::new(query, true)?).await?;
+        let done = self.writer.write(Change::take(collection, key)).await?;
         done.taken.map(entry).transpose()
     }
 
@@ -213,13 +182,8 @@ impl KeyValue for Sqlite {
     ) -> Result<Option<Version>> {
         check(collection, key, &value)?;
         let version = Version::random()?;
-        let now = self.now();
-        let query = keyed(PUT_IF_ABSENT, collection, key, now)
-            .bind(version.as_bytes().as_slice())
-            .bind(&*value)
-            .bind(ttl.expires_at(now, None));
-        let written = self.write(query).await?;
-        Ok(written.then_some(version))
+        let change = Change::new(PUT_IF_ABSENT, collection, key).to(version, value, ttl);
+        Ok(self.write(change).await?.then_some(version))
     }
 
     async fn compare_and_swap(
@@ -232,15 +196,8 @@ impl KeyValue for Sqlite {
     ) -> Result<Option<Version>> {
         check(collection, key, &value)?;
         let version = Version::random()?;
-        let now = self.now();
-        let query = keyed(COMPARE_AND_SWAP, collection, key, now)
-            .bind(version.as_bytes().as_slice())
-            .bind(&*value)
-            .bind(ttl.expires_at(now, None))
-            .bind(ttl == Ttl::Keep)
-            .bind(expected.as_bytes().as_slice());
-        let written = self.write(query).await?;
-        Ok(written.then_some(version))
+        let change = Change::new(COMPARE_AND_SWAP, collection, key).to(version, value, ttl);
+        Ok(self.write(change.expecting(expected)).await?.then_some(version))
     }
 
     async fn compare_and_delete(
@@ -250,21 +207,19 @@ impl KeyValue for Sqlite {
         expected: Version,
     ) -> Result<bool> {
         check(collection, key, &[])?;
-        let query = keyed(COMPARE_AND_DELETE, collection, key, self.now())
-            .bind(expected.as_bytes().as_slice());
-        self.write(query).await
+        self.write(Change::new(COMPARE_AND_DELETE, collection, key).expecting(expected)).await
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
         check(collection, key, &[])?;
         let version = Version::random()?;
-        let now = self.now();
-        let query = keyed(EXPIRE, collection, key, now)
-            .bind(version.as_bytes().as_slice())
-            .bind(ttl.expires_at(now, None))
-            .bind(ttl == Ttl::Keep);
-        let written = self.write(query).await?;
-        Ok(written.then_some(version))
+        let change = Change::new(EXPIRE, collection, key).to(version, Bytes::new(), ttl);
+        if self.write(change).await? {
+            return Ok(Some(version));
+        }
+        // What is there and was left alone cannot be read.
+        self.get(collection, key).await?;
+        Ok(None)
     }
 
     async fn scan(
@@ -277,13 +232,14 @@ impl KeyValue for Sqlite {
         check(collection, prefix, &[])?;
         let limit = limit.max(1);
         let (start, end) = page::range(prefix, cursor);
+        let mut connection = self.readers.acquire().await.map_err(error::read)?;
         let rows: Vec<(Vec<u8>,)> = sqlx::query_as(SCAN)
             .bind(collection)
             .bind(start)
             .bind(end)
             .bind(self.now())
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *connection)
             .await
             .map_err(error::read)?;
         let full = rows.len() >= limit;
@@ -311,11 +267,6 @@ fn check(collection: &str, key: &str, value: &[u8]) -> Result<()> {
     limits::check_value(value)
 }
 
-/// A query with the three parameters that all of them begin with.
-fn keyed<'q>(sql: &'static str, collection: &'q str, key: &'q str, now: i64) -> SqliteQuery<'q> {
-    sqlx::query(sql).bind(collection).bind(key.as_bytes()).bind(now)
-}
-
 /// Opens a [`Sqlite`].
 #[must_use]
 pub struct SqliteBuilder {
@@ -337,11 +288,7 @@ impl SqliteBuilder {
     /// As for [`Sqlite::open`].
     pub async fn open(self) -> Result<Sqlite> {
         let path = file::create(&self.path).await?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Full)
-            .disable_statement_logging();
+        let options = options(&path);
         file::prepare(&options, &path).await?;
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(TURN_TIMEOUT)
@@ -354,6 +301,15 @@ impl SqliteBuilder {
         let file = FileId::of(&path).await?;
         Ok(Sqlite { path, file, writer, readers, clock: self.clock })
     }
+}
+
+/// How connections are made, whatever they are for.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY_TIMEOUT)
+        .synchronous(SqliteSynchronous::Full)
+        .disable_statement_logging()
 }
 
 impl fmt::Debug for SqliteBuilder {

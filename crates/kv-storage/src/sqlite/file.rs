@@ -37,18 +37,7 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// Makes the file, empty and for the owner's eyes only, unless there is one; its full path, free of
 /// links.
 pub(super) async fn create(path: &Path) -> Result<PathBuf> {
-    let failed = |error: io::Error| {
-        let way_out = match error.kind() {
-            io::ErrorKind::NotFound => ": its directory must exist; make it first",
-            io::ErrorKind::NotADirectory => ": what should be its directory is a file",
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                ": this process must be allowed to write to its directory"
-            }
-            _ => "",
-        };
-        let message = format!("open {}: cannot make the file{way_out}", path.display());
-        Error::new(ErrorKind::Misconfigured, message).with_source(error)
-    };
+    let failed = |error| error::make(path, error);
     // A full path is never taken for one of SQLite's special names, such as `:memory:`.
     let full_path = std::path::absolute(path).map_err(failed)?;
     let mut options = fs::OpenOptions::new();

@@ -2,22 +2,23 @@
 //! disk.
 
 use std::{
+    slice,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
-use sqlx::{
-    ConnectOptions, Connection, Execute, SqlStr, SqliteConnection,
-    sqlite::{SqliteArguments, SqliteConnectOptions},
-};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     runtime,
-    sync::{mpsc, oneshot},
-    task, time,
+    sync::{mpsc, oneshot, watch},
+    time,
 };
 
-use super::{EntryRow, SqliteQuery, error};
+use super::{
+    change::{Change, Done},
+    error,
+};
 use crate::{Clock, Error, ErrorKind, Result, clock::unix_millis};
 
 /// How many writes wait at most; the next ones wait for their turn to wait.
@@ -43,42 +44,6 @@ const SWEEP_EXPIRED: &str = "DELETE FROM entries WHERE rowid IN \
 
 const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// One statement that writes.
-#[derive(Clone)]
-pub(super) struct Change {
-    sql: SqlStr,
-    arguments: SqliteArguments,
-    /// Whether it answers with what it removed.
-    takes: bool,
-}
-
-impl Change {
-    pub(super) fn new(mut query: SqliteQuery<'_>, takes: bool) -> Result<Self> {
-        let arguments = query.take_arguments().map_err(|error| {
-            Error::new(ErrorKind::Unavailable, "bind a statement's arguments").with_source(error)
-        })?;
-        Ok(Self { arguments: arguments.unwrap_or_default(), sql: query.sql(), takes })
-    }
-
-    /// Runs the statement to its end: it has happened only then.
-    async fn run(&self, connection: &mut SqliteConnection) -> sqlx::Result<Done> {
-        let (sql, arguments) = (self.sql.clone(), self.arguments.clone());
-        if self.takes {
-            let query = sqlx::query_as_with(sql, arguments);
-            let taken: Vec<EntryRow> = query.fetch_all(connection).await?;
-            return Ok(Done { changed: !taken.is_empty(), taken: taken.into_iter().next() });
-        }
-        let done = sqlx::query_with(sql, arguments).execute(connection).await?;
-        Ok(Done { changed: done.rows_affected() > 0, taken: None })
-    }
-}
-
-/// What a statement did.
-pub(super) struct Done {
-    pub(super) changed: bool,
-    pub(super) taken: Option<EntryRow>,
-}
-
 /// A change and where its answer goes.
 struct Job {
     change: Change,
@@ -89,7 +54,8 @@ struct Job {
 pub(super) struct Writer {
     // None once it is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Its other end goes with the thread.
+    ended: watch::Receiver<()>,
 }
 
 impl Writer {
@@ -100,12 +66,18 @@ impl Writer {
         let (jobs, mut waiting) = mpsc::channel(MAX_WAITING);
         let runtime =
             runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
-        let mut worker = Worker { options, clock, connection: None, unswept: SWEEP_EVERY };
-        let thread = thread::Builder::new()
+        let worker = Worker { options, clock, connection: None, unswept: SWEEP_EVERY };
+        let (end, ended) = watch::channel(());
+        thread::Builder::new()
             .name("kv-storage-sqlite".to_owned())
-            .spawn(move || runtime.block_on(worker.run(&mut waiting)))
+            .spawn(move || {
+                // Goes last, even if the worker panics.
+                let _end = end;
+                let mut worker = worker;
+                runtime.block_on(worker.run(&mut waiting));
+            })
             .map_err(failed)?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), ended })
     }
 
     /// Hands the change over and waits for its answer. Once handed over it is made once, or not
@@ -122,10 +94,7 @@ impl Writer {
         drop(jobs);
         match time::timeout(PATIENCE, answered).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(Error::new(
-                ErrorKind::OutcomeUnknown,
-                "write to the sqlite file: it does not answer",
-            )),
+            Ok(Err(_)) | Err(_) => Err(error::not_answered()),
         }
     }
 
@@ -133,11 +102,8 @@ impl Writer {
     /// others have it open.
     pub(super) async fn close(&self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // Fails only if the thread panicked, and then it has ended as well.
-            let _ = task::spawn_blocking(move || thread.join()).await;
-        }
+        // Nothing is ever sent: it fails once the thread has ended.
+        let _ = self.ended.clone().changed().await;
     }
 }
 
@@ -152,14 +118,24 @@ struct Worker {
     unswept: usize,
 }
 
-/// What kept changes from being made together.
+/// What kept changes from being made.
 enum Failure {
     /// Nothing happened, and trying again one by one would not help.
     NotBegun(sqlx::Error),
     /// Nothing happened: one of them, or the commit, was refused.
-    TakenBack,
-    /// The disk failed in the middle.
+    TakenBack(sqlx::Error),
+    /// The disk failed in the middle of the commit.
     Unknown(sqlx::Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotBegun(error) => error::not_begun(error),
+            Failure::TakenBack(error) => error::not_written(error),
+            Failure::Unknown(error) => error::unknown(error),
+        }
+    }
 }
 
 impl Worker {
@@ -183,9 +159,6 @@ impl Worker {
     async fn serve(&mut self, jobs: Vec<Job>) {
         self.unswept += jobs.len();
         let sweep = self.unswept >= SWEEP_EVERY;
-        if jobs.len() == 1 && !sweep {
-            return self.one_by_one(jobs).await;
-        }
         if sweep {
             // Even if it fails: the changes must not fail because of it time and again.
             self.unswept = 0;
@@ -197,67 +170,66 @@ impl Worker {
                     let _ = job.answer.send(Ok(done));
                 }
             }
-            Err(Failure::TakenBack) => self.one_by_one(jobs).await,
-            Err(Failure::NotBegun(error)) => all_fail(jobs, &error::not_begun(error)),
-            Err(Failure::Unknown(error)) => all_fail(jobs, &error::write(error)),
+            Err(Failure::TakenBack(_)) if jobs.len() > 1 || sweep => self.one_by_one(jobs).await,
+            Err(failure) => {
+                let error = Error::from(failure);
+                for job in jobs {
+                    let _ = job.answer.send(Err(error.again()));
+                }
+            }
         }
     }
 
     /// Each change in a transaction of its own, so that each has its own outcome.
     async fn one_by_one(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            let outcome = match self.connection().await {
-                Ok(connection) => job.change.run(connection).await.map_err(|error| {
-                    if error.as_database_error().is_none() {
-                        self.connection = None;
-                    }
-                    error::write(error)
-                }),
-                Err(error) => Err(error::not_begun(error)),
+            let outcome = match self.together(slice::from_ref(&job), false).await {
+                Ok(done) => done.into_iter().next().ok_or_else(error::not_answered),
+                Err(failure) => Err(failure.into()),
             };
             let _ = job.answer.send(outcome);
         }
     }
 
     /// All changes in one transaction.
+    ///
+    /// It is the time when it has begun that expiry is judged by: until then, another process may
+    /// have had to be waited for.
     async fn together(&mut self, jobs: &[Job], sweep: bool) -> Result<Vec<Done>, Failure> {
-        let now = unix_millis(&self.clock);
         let connection = self.connection().await.map_err(Failure::NotBegun)?;
-        let begun = sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await;
-        if let Err(error) = begun {
+        if let Err(error) = sqlx::raw_sql("BEGIN IMMEDIATE").execute(connection).await {
             if error.as_database_error().is_none() {
                 self.connection = None;
             }
             return Err(Failure::NotBegun(error));
         }
+        let now = unix_millis(&self.clock);
+        let connection = self.connection().await.map_err(Failure::NotBegun)?;
         let made = async {
             let mut done = Vec::with_capacity(jobs.len());
             for job in jobs {
-                done.push(job.change.run(connection).await?);
+                done.push(job.change.run(connection, now).await?);
             }
             if sweep {
                 let sweep = sqlx::query(SWEEP_EXPIRED).bind(now).bind(SWEEP);
                 sweep.execute(&mut *connection).await?;
             }
-            Ok(done)
+            sqlx::Result::Ok(done)
         };
-        let made: sqlx::Result<_> = made.await;
-        let committed = match made {
+        let failure = match made.await {
             Ok(done) => match sqlx::raw_sql("COMMIT").execute(&mut *connection).await {
                 Ok(_) => return Ok(done),
-                Err(error) => Err(error),
+                Err(error) if error::may_have_happened(&error) => Failure::Unknown(error),
+                Err(error) => Failure::TakenBack(error),
             },
-            Err(_) => Ok(()),
+            Err(error) => Failure::TakenBack(error),
         };
         // What cannot be rolled back, because SQLite did so already or does not answer, ends with
         // its connection: without a commit, it has not happened.
         if sqlx::raw_sql("ROLLBACK").execute(connection).await.is_err() {
             self.connection = None;
         }
-        match committed {
-            Err(error) if error::may_have_happened(&error) => Err(Failure::Unknown(error)),
-            _ => Err(Failure::TakenBack),
-        }
+        Err(failure)
     }
 
     async fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
@@ -266,13 +238,5 @@ impl Worker {
             None => self.options.connect().await?,
         };
         Ok(self.connection.insert(connection))
-    }
-}
-
-fn all_fail(jobs: Vec<Job>, error: &Error) {
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    for job in jobs {
-        let same = Error::new(error.kind(), error.to_string()).with_source(cause.clone());
-        let _ = job.answer.send(Err(same));
     }
 }

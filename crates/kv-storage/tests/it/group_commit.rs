@@ -2,11 +2,16 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use kv_storage::{ErrorKind, KeyValue, Result, Sqlite, Ttl, Version};
+use kv_storage::{ErrorKind, KeyValue, Result, Sqlite, Ttl, Version, testing::TestClock};
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{task::JoinSet, time};
 
+use crate::processes::again_with_short_files;
+
 const WRITERS: usize = 64;
+
+/// So many bytes in as many records as there are writers are more than a limited file takes.
+const VALUE: usize = 8000;
 
 async fn raw(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
@@ -119,6 +124,142 @@ async fn writes_wait_for_those_of_others_and_then_all_happen() {
     for (_, outcome) in waiting.await.unwrap() {
         outcome.unwrap();
     }
+}
+
+/// What the process does whose files may not grow: writes each of which fits into the log, but not
+/// all of them together.
+#[expect(clippy::print_stdout, reason = "the parent reads it")]
+pub(crate) async fn commit_beyond_a_limit(directory: &Path) {
+    let path = directory.join("kv.sqlite");
+    let store = Sqlite::open(&path).await.unwrap();
+    // While another connection has the file, the first write waits for it, and the rest for the
+    // first one.
+    let mut other = raw(&path).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let puts = (0..WRITERS).map(async |writer| {
+        store.put("c", &writer.to_string(), vec![7; VALUE].into(), Ttl::Forever).await
+    });
+    let (outcomes, _) = tokio::join!(
+        futures_util::future::join_all(puts),
+        sqlx::raw_sql("COMMIT").execute(&mut other)
+    );
+    for (writer, outcome) in outcomes.into_iter().enumerate() {
+        let kind = outcome.map_or_else(|error| format!("{:?}", error.kind()), |_| "Ok".to_owned());
+        println!("answer {writer} {kind}");
+    }
+    store.put("c", "after", "value".into(), Ttl::Forever).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_commit_that_fails_in_the_middle_is_unknown_to_all_and_not_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    // A block has 512 bytes, in some shells 1024.
+    let mut child = again_with_short_files("commit", directory.path(), 300);
+    let child = child.output().unwrap();
+    let output = String::from_utf8(child.stdout).unwrap();
+    assert!(child.status.success(), "{output}");
+    let answers: Vec<_> =
+        output.lines().filter_map(|line| line.strip_prefix("answer ")?.split_once(' ')).collect();
+    let [(_, "Ok"), rest @ ..] = &answers[..] else { panic!("the first fits: {output}") };
+    assert_eq!(rest.len(), WRITERS - 1);
+    let store = Sqlite::open(directory.path().join("kv.sqlite")).await.unwrap();
+    let mut found = 0;
+    for (writer, answer) in rest {
+        // Done again by itself, any of them would have been acknowledged.
+        assert_eq!(*answer, "OutcomeUnknown", "{writer}");
+        let entry = store.get("c", writer).await.unwrap();
+        found += usize::from(entry.is_some_and(|entry| entry.value == vec![7; VALUE]));
+    }
+    assert!([0, rest.len()].contains(&found), "{found} of one transaction");
+    assert!(store.get("c", "0").await.unwrap().is_some());
+    assert!(store.get("c", "after").await.unwrap().is_some(), "it writes on");
+}
+
+/// Has another connection keep the file locked while `waiting` begins, and lets go of it once a
+/// minute is over.
+async fn a_minute_locked<T>(path: &Path, clock: &TestClock, waiting: impl Future<Output = T>) -> T {
+    let mut other = raw(path).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let (outcome, ()) = tokio::join!(waiting, async {
+        // The writes are handed over by now.
+        clock.advance(Duration::from_mins(1));
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    });
+    outcome
+}
+
+#[tokio::test]
+async fn what_expires_while_a_write_waits_for_another_process_is_absent() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kv.sqlite");
+    let clock = TestClock::new();
+    let store = Sqlite::builder(&path).clock(clock.clock()).open().await.unwrap();
+    store.put("c", "k", "value".into(), Ttl::After(Duration::from_mins(1))).await.unwrap();
+    let taken = a_minute_locked(&path, &clock, store.take("c", "k")).await;
+    assert_eq!(taken.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_expires_while_writes_wait_together_is_absent_to_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kv.sqlite");
+    let clock = TestClock::new();
+    let store = Sqlite::builder(&path).clock(clock.clock()).open().await.unwrap();
+    let minute = Ttl::After(Duration::from_mins(1));
+    let mut versions = Vec::new();
+    for key in ["take", "swap", "remove", "expire", "delete", "absent", "keep"] {
+        versions.push(store.put("c", key, "value".into(), minute).await.unwrap());
+    }
+    let new = || "new".into();
+    let waiting = async {
+        tokio::join!(
+            store.take("c", "take"),
+            store.compare_and_swap("c", "swap", versions[1], new(), Ttl::Forever),
+            store.compare_and_delete("c", "remove", versions[2]),
+            store.expire("c", "expire", Ttl::Forever),
+            store.delete("c", "delete"),
+            store.put_if_absent("c", "absent", new(), minute),
+            store.put("c", "keep", new(), Ttl::Keep),
+        )
+    };
+    let (taken, swapped, removed, expired, deleted, absent, kept) =
+        a_minute_locked(&path, &clock, waiting).await;
+    assert_eq!((taken.unwrap(), swapped.unwrap(), expired.unwrap()), (None, None, None));
+    assert!(!removed.unwrap() && !deleted.unwrap());
+    let (absent, kept) = (absent.unwrap(), kept.unwrap());
+    assert!(absent.is_some(), "the record had expired");
+    // From the write on, not from the call on.
+    clock.advance(Duration::from_secs(59));
+    let found = store.get("c", "absent").await.unwrap().map(|entry| entry.version);
+    assert_eq!(found, absent);
+    assert_eq!(store.get("c", "keep").await.unwrap().unwrap().version, kept);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(store.scan("c", "", None, 10).await.unwrap().keys, ["keep"]);
+}
+
+#[tokio::test]
+async fn whoever_closes_waits_for_what_was_handed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kv.sqlite");
+    let store = Sqlite::open(&path).await.unwrap();
+    let mut other = raw(&path).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let put = store.put("c", "k", "value".into(), Ttl::Forever);
+    let closing = async {
+        tokio::task::yield_now().await;
+        // One gives up, and two more ask.
+        assert!(time::timeout(Duration::from_millis(10), store.close()).await.is_err());
+        let (mut first, mut second) = (Box::pin(store.close()), Box::pin(store.close()));
+        for close in [&mut first, &mut second] {
+            let closed = time::timeout(Duration::from_millis(10), close).await;
+            assert!(closed.is_err(), "a write is under way");
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        tokio::join!(first, second);
+    };
+    let (written, ()) = tokio::join!(put, closing);
+    written.unwrap();
 }
 
 #[tokio::test]

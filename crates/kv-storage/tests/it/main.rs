@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "to panic is how a test fails")]
 
 mod conformance;
+mod corrupt;
 mod crashes;
 mod disk;
 mod encrypted;

@@ -27,6 +27,19 @@ fn again(role: &str, directory: &Path) -> Command {
     command
 }
 
+/// As [`again`], for a process whose writes fail beyond the first so many blocks of a file.
+pub(crate) fn again_with_short_files(role: &str, directory: &Path, blocks: u32) -> Command {
+    let itself = again(role, directory);
+    let mut command = Command::new("sh");
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    command.arg("-c").arg(limit).arg(itself.get_program()).args(itself.get_args());
+    for (name, value) in itself.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.current_dir(directory);
+    command
+}
+
 pub(crate) fn start(role: &str, directory: &Path) -> Child {
     again(role, directory).stdout(Stdio::piped()).spawn().unwrap()
 }
@@ -43,6 +56,9 @@ async fn child() {
     let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
     if let Some(backend) = role.to_str().unwrap().strip_prefix("crash ") {
         return crate::crashes::write(backend, &directory).await;
+    }
+    if role == "commit" {
+        return crate::group_commit::commit_beyond_a_limit(&directory).await;
     }
     let store = Sqlite::open(directory.join("kv.sqlite")).await.unwrap();
     if role == "write" {

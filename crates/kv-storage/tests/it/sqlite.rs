@@ -227,12 +227,29 @@ async fn rows_in_a_wrong_form_are_corrupt() {
     raw_execute(
         &place.path,
         "INSERT INTO entries (collection, key, version, value) \
-         VALUES ('c', CAST('short' AS BLOB), x'00', x''), ('d', x'ff', zeroblob(16), x'')",
+         VALUES ('c', CAST('short' AS BLOB), x'00', x''), ('d', x'c3', zeroblob(16), x'')",
     )
     .await;
     assert_eq!(store.get("c", "short").await.unwrap_err().kind(), ErrorKind::Corrupt);
-    store.put("d", "k", "value".into(), Ttl::Forever).await.unwrap();
+    let many = store.get_many("c", &["k", "short"]).await;
+    assert_eq!(many.unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(store.scan("c", "", None, 10).await.unwrap().keys, ["short"]);
+    let scanned = store.scan("d", "", None, 10).await;
+    assert_eq!(scanned.unwrap_err().kind(), ErrorKind::Corrupt);
+    store.put("d", "k", "value".into(), Ttl::Forever).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_removed_by_taking_it() {
+    let place = place();
+    let store = Sqlite::open(&place.path).await.unwrap();
+    let mut connection = raw(&place.path).await;
+    for key in crate::corrupt::KEYS {
+        let plant = "INSERT INTO entries (collection, key, version, value) \
+             VALUES ('c', ?, x'00', x'')";
+        sqlx::query(plant).bind(key.as_bytes()).execute(&mut connection).await.unwrap();
+    }
+    crate::corrupt::go_when_they_are_taken(&store).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,15 @@
 //! Writes that wait together share a transaction of `Sqlite`, and nothing else.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use kv_storage::{ErrorKind, KeyValue, Result, Sqlite, Ttl, Version, testing::TestClock};
+use kv_storage::{Clock, ErrorKind, KeyValue, Result, Sqlite, Ttl, Version, testing::TestClock};
 use sqlx::{ConnectOptions, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{task::JoinSet, time};
 
@@ -139,10 +146,13 @@ pub(crate) async fn commit_beyond_a_limit(directory: &Path) {
     let puts = (0..WRITERS).map(async |writer| {
         store.put("c", &writer.to_string(), vec![7; VALUE].into(), Ttl::Forever).await
     });
-    let (outcomes, _) = tokio::join!(
-        futures_util::future::join_all(puts),
-        sqlx::raw_sql("COMMIT").execute(&mut other)
-    );
+    let (outcomes, ()) = tokio::join!(futures_util::future::join_all(puts), async {
+        for _ in 0..WRITERS {
+            // So many futures are not all polled at once.
+            tokio::task::yield_now().await;
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    });
     for (writer, outcome) in outcomes.into_iter().enumerate() {
         let kind = outcome.map_or_else(|error| format!("{:?}", error.kind()), |_| "Ok".to_owned());
         println!("answer {writer} {kind}");
@@ -178,15 +188,39 @@ async fn a_commit_that_fails_in_the_middle_is_unknown_to_all_and_not_repeated() 
 
 /// Has another connection keep the file locked while `waiting` begins, and lets go of it once a
 /// minute is over.
-async fn a_minute_locked<T>(path: &Path, clock: &TestClock, waiting: impl Future<Output = T>) -> T {
+async fn a_minute_locked<T>(
+    path: &Path,
+    clock: &TestClock,
+    asked: &AtomicUsize,
+    waiting: impl Future<Output = T>,
+) -> T {
     let mut other = raw(path).await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let before = asked.load(Ordering::SeqCst);
     let (outcome, ()) = tokio::join!(waiting, async {
-        // The writes are handed over by now.
+        // The writes are handed over by now. Whoever were to ask for the time too early would do
+        // so soon.
+        for _ in 0..50 {
+            if asked.load(Ordering::SeqCst) > before {
+                break;
+            }
+            time::sleep(Duration::from_millis(2)).await;
+        }
         clock.advance(Duration::from_mins(1));
         sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     });
     outcome
+}
+
+/// A clock that counts how often it is asked.
+fn counting(clock: &TestClock) -> (Clock, Arc<AtomicUsize>) {
+    let (tell, asked) = (clock.clock(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    let tell = move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        tell()
+    };
+    (Arc::new(tell), asked)
 }
 
 #[tokio::test]
@@ -194,9 +228,10 @@ async fn what_expires_while_a_write_waits_for_another_process_is_absent() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kv.sqlite");
     let clock = TestClock::new();
-    let store = Sqlite::builder(&path).clock(clock.clock()).open().await.unwrap();
+    let (tell, asked) = counting(&clock);
+    let store = Sqlite::builder(&path).clock(tell).open().await.unwrap();
     store.put("c", "k", "value".into(), Ttl::After(Duration::from_mins(1))).await.unwrap();
-    let taken = a_minute_locked(&path, &clock, store.take("c", "k")).await;
+    let taken = a_minute_locked(&path, &clock, &asked, store.take("c", "k")).await;
     assert_eq!(taken.unwrap(), None);
 }
 
@@ -205,7 +240,8 @@ async fn what_expires_while_writes_wait_together_is_absent_to_each() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("kv.sqlite");
     let clock = TestClock::new();
-    let store = Sqlite::builder(&path).clock(clock.clock()).open().await.unwrap();
+    let (tell, asked) = counting(&clock);
+    let store = Sqlite::builder(&path).clock(tell).open().await.unwrap();
     let minute = Ttl::After(Duration::from_mins(1));
     let mut versions = Vec::new();
     for key in ["take", "swap", "remove", "expire", "delete", "absent", "keep"] {
@@ -224,7 +260,7 @@ async fn what_expires_while_writes_wait_together_is_absent_to_each() {
         )
     };
     let (taken, swapped, removed, expired, deleted, absent, kept) =
-        a_minute_locked(&path, &clock, waiting).await;
+        a_minute_locked(&path, &clock, &asked, waiting).await;
     assert_eq!((taken.unwrap(), swapped.unwrap(), expired.unwrap()), (None, None, None));
     assert!(!removed.unwrap() && !deleted.unwrap());
     let (absent, kept) = (absent.unwrap(), kept.unwrap());

@@ -12,7 +12,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     context,
     error::{ErrorCode, OAuthError, chain},
-    flow::refresh::{Presented, Standing, advance, standing},
+    flow::refresh::{Presented, RotationMark, Standing, advance, standing},
     grants, measure, outbox,
     provider::{Identity, ProviderError, ProviderTokens},
     record::grant::{Grant, Lease},
@@ -32,8 +32,18 @@ pub(crate) enum Renewal {
     Renewed(Box<Grant>),
     /// The provider cannot be asked; the grant as it was written, rotated for the time being.
     CarriedOver(Box<Grant>),
-    /// Somebody else changed the grant first; read it again.
+    /// Somebody else changed the grant first, or rotated what was presented meanwhile; read it again.
     Conflict,
+}
+
+/// What came of a write.
+enum Written {
+    /// The grant as it is, with what was presented rotated by us.
+    Done(Box<Grant>),
+    /// The grant was written, but what was presented was not the current token any more.
+    Overtaken,
+    /// There is no grant.
+    Gone,
 }
 
 /// Renews the provider's token and, if a client presented ours, rotates that in the same write.
@@ -182,8 +192,9 @@ impl Work {
             })
             .await?;
         match written {
-            Some(grant) => Ok(Renewal::Renewed(Box::new(grant))),
-            None => Err(login_ended()),
+            Written::Done(grant) => Ok(Renewal::Renewed(grant)),
+            Written::Overtaken => Ok(Renewal::Conflict),
+            Written::Gone => Err(login_ended()),
         }
     }
 
@@ -203,8 +214,8 @@ impl Work {
             grant.provider.expires_at = Some(grant.created_at);
         });
         match kept.await? {
-            Some(_) => Err(error.into()),
-            None => Err(login_ended()),
+            Written::Done(_) | Written::Overtaken => Err(error.into()),
+            Written::Gone => Err(login_ended()),
         }
     }
 
@@ -290,8 +301,9 @@ impl Work {
         let end = stored.record.provider.expires_at.unwrap_or(now);
         if now <= end.saturating_add(tolerance) {
             return match self.write(stored, self.presented, |_| {}).await? {
-                Some(grant) => Ok(Renewal::CarriedOver(Box::new(grant))),
-                None => Err(login_ended()),
+                Written::Done(grant) => Ok(Renewal::CarriedOver(grant)),
+                Written::Overtaken => Ok(Renewal::Conflict),
+                Written::Gone => Err(login_ended()),
             };
         }
         self.release(stored).await?;
@@ -332,31 +344,38 @@ impl Work {
     /// Writes `change`, the rotation of what was `presented` and the end of the lease; tries until
     /// the lease ends.
     ///
-    /// `None` if the grant is gone: what the provider just gave is revoked, not stored.
+    /// If the grant is gone, what the provider just gave is revoked, not stored.
     async fn write(
         &self,
         stored: Stored<Grant>,
         presented: Option<Presented>,
         change: impl Fn(&mut Grant),
-    ) -> Result<Option<Grant>, OAuthError> {
+    ) -> Result<Written, OAuthError> {
         let lifetimes = &self.app.config.lifetimes;
         let id = stored.record.id.clone();
         let mut last = stored.record.clone();
         let mut known = Some(stored);
+        // What our own rotation would leave, if it happened without our knowing.
+        let mut unsure = None;
         loop {
             let current = match known.take() {
                 Some(stored) => stored,
                 None => match self.app.store.get::<Grant>(&id).await {
                     Ok(Some(fresh)) if self.holds(&fresh.record) => fresh,
                     // The lease is gone: our own write whose answer was lost, or a takeover.
-                    Ok(Some(fresh)) => return Ok(Some(fresh.record)),
+                    Ok(Some(fresh)) => {
+                        let grant = Box::new(fresh.record);
+                        let is_ours = unsure == Some(RotationMark::of(&grant));
+                        let done = presented.is_none() || is_ours;
+                        return Ok(if done { Written::Done(grant) } else { Written::Overtaken });
+                    }
                     Ok(None) => {
                         change(&mut last);
                         let provider = &last.provider;
                         let token =
                             provider.refresh_token.as_ref().unwrap_or(&provider.access_token);
                         outbox::disown_token(&self.app, &last, token.clone()).await;
-                        return Ok(None);
+                        return Ok(Written::Gone);
                     }
                     Err(error) => {
                         self.wait(error).await?;
@@ -368,16 +387,23 @@ impl Work {
             let mut grant = current.record;
             change(&mut grant);
             grant.refreshing = None;
-            if let Some(presented) = presented
-                && matches!(standing(&grant, presented, now), Standing::Current | Standing::Ahead)
-            {
+            let rotates = presented.filter(|presented| {
+                matches!(standing(&grant, *presented, now), Standing::Current | Standing::Ahead)
+            });
+            if let Some(presented) = rotates {
                 advance(&mut grant, presented, now);
             }
             let ttl = grant.ttl(now, lifetimes);
             match self.app.store.compare_and_swap(&id, current.version, &grant, ttl).await {
-                Ok(Some(_)) => return Ok(Some(grant)),
+                Ok(Some(_)) if presented.is_some() && rotates.is_none() => {
+                    return Ok(Written::Overtaken);
+                }
+                Ok(Some(_)) => return Ok(Written::Done(Box::new(grant))),
                 Ok(None) => {}
-                Err(error) => self.wait(error).await?,
+                Err(error) => {
+                    unsure = rotates.map(|_| RotationMark::of(&grant));
+                    self.wait(error).await?;
+                }
             }
         }
     }

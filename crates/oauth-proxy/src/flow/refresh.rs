@@ -32,6 +32,19 @@ pub(crate) enum Standing {
     Ahead,
 }
 
+/// Tells our own rotation from another's: nobody else wrote this generation at this moment.
+#[derive(PartialEq, Eq)]
+pub(crate) struct RotationMark {
+    generation: u64,
+    used_at: u64,
+}
+
+impl RotationMark {
+    pub(crate) fn of(grant: &Grant) -> Self {
+        Self { generation: grant.generation, used_at: grant.used_at }
+    }
+}
+
 /// Where a token stands at `now`.
 pub(crate) fn standing(grant: &Grant, presented: Presented, now: u64) -> Standing {
     let Presented { generation, rules: RefreshRules { grace, .. } } = presented;

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use oauth_proxy::{AccessPolicy, provider::ProviderError};
+use oauth_proxy::{AccessPolicy, Lifetimes, provider::ProviderError};
 use serde_json::json;
 
-use crate::support::{Browser, Deployment, Fault, Tokens, param, person, until};
+use crate::support::{Browser, Deployment, Fault, TestClock, Tokens, param, person, until};
 
 const SHORT: Duration = Duration::from_mins(10);
 
@@ -103,6 +103,58 @@ async fn a_client_that_hangs_up_loses_nothing() {
     deployment.proxy.shutdown().await;
     let next = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
     assert_eq!(deployment.provider.refreshes(), 1, "the renewed token was stored");
+    Tokens::of(&deployment.refresh(&client, &next.refresh).await);
+}
+
+/// A clock that is behind knows nothing of the renewal, and rotates under its lease: whoever waits
+/// for the provider has come second, and is judged as such, however often the other one rotated.
+#[tokio::test]
+async fn whoever_is_overtaken_while_the_provider_is_asked_is_judged_anew() {
+    for (grace, rotations) in [(0, 1), (0, 2), (60, 1), (60, 2)] {
+        let grace = Duration::from_secs(grace);
+        let deployment = Arc::new(Deployment::with_lifetimes(|lifetimes| {
+            lifetimes.refresh_grace = grace;
+        }));
+        let behind = TestClock::new();
+        behind.advance(SHORT.saturating_sub(Duration::from_secs(30)));
+        let mut lifetimes = Lifetimes::default();
+        lifetimes.refresh_grace = grace;
+        let other =
+            deployment.replica_of(|builder| builder.lifetimes(lifetimes).clock(behind.clock()));
+        let (client, tokens) = logged_in(&deployment).await;
+        deployment.provider.refresh_gate.forget_permits(usize::MAX >> 3);
+        let late = {
+            let (deployment, client, token) =
+                (Arc::clone(&deployment), client.clone(), tokens.refresh.clone());
+            tokio::spawn(async move { deployment.refresh(&client, &token).await })
+        };
+        until(async || deployment.provider.refreshes() == 1).await;
+        let mut current = tokens;
+        for _ in 0..rotations {
+            current = Tokens::of(&other.refresh(&client, &current.refresh).await);
+        }
+        deployment.provider.refresh_gate.add_permits(1);
+        let late = late.await.unwrap();
+        if grace.is_zero() {
+            late.assert_error(StatusCode::BAD_REQUEST, "invalid_grant");
+            assert!(deployment.storage.keys("grants").await.is_empty(), "{rotations}: a replay");
+        } else {
+            assert_eq!(Tokens::of(&late).refresh, current.refresh, "{rotations}: a second tab");
+        }
+        assert_eq!(deployment.provider.refreshes(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_of_whose_writing_nobody_heard_is_no_replay() {
+    let deployment =
+        Deployment::with_lifetimes(|lifetimes| lifetimes.refresh_grace = Duration::ZERO);
+    let (client, tokens) = logged_in(&deployment).await;
+    // The client, the grant, the lease, and then what the provider gave.
+    deployment.storage.fail_at(3, Fault::AnswerLost);
+    let next = Tokens::of(&deployment.refresh(&client, &tokens.refresh).await);
+    assert!(!deployment.storage.is_to_fail(), "it did fail");
+    assert_eq!(deployment.provider.refreshes(), 1);
     Tokens::of(&deployment.refresh(&client, &next.refresh).await);
 }
 

@@ -10,7 +10,7 @@ use crate::{
     audit::{AuditAction, AuditEvent},
     client_auth::Caller,
     error::{ErrorCode, OAuthError},
-    flow::refresh::{Presented, Standing, advance, is_noted, standing},
+    flow::refresh::{Presented, RotationMark, Standing, advance, is_noted, standing},
     grants, measure,
     params::Params,
     record::grant::Grant,
@@ -206,12 +206,9 @@ async fn renewed(
     let (grant, provider) = match renew(app, stored, token, Some(presented)).await? {
         Renewal::Renewed(grant) => (grant, ProviderState::Reachable),
         Renewal::CarriedOver(grant) => (grant, ProviderState::Down),
+        // Who rotated it while the provider was asked came first: this token is judged anew.
         Renewal::Conflict => return Ok(Step::Again),
     };
-    // Somebody rotated it while the provider was asked: what that makes of this token is judged anew.
-    if grant.generation > presented.generation.saturating_add(1) {
-        return Ok(Step::Again);
-    }
     note(app, AuditAction::Refreshed, &grant);
     Ok(Step::Done(grant, provider))
 }
@@ -222,19 +219,6 @@ enum Step {
     Wait,
     /// Our own rotation may have happened without our knowing; this would be its mark.
     Unsure(RotationMark),
-}
-
-/// Tells our own rotation from another's: nobody else wrote this generation at this moment.
-#[derive(PartialEq, Eq)]
-struct RotationMark {
-    generation: u64,
-    used_at: u64,
-}
-
-impl RotationMark {
-    fn of(grant: &Grant) -> Self {
-        Self { generation: grant.generation, used_at: grant.used_at }
-    }
 }
 
 fn note(app: &App, action: AuditAction, grant: &Grant) {

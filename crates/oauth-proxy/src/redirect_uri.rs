@@ -232,7 +232,7 @@ pub(crate) fn web_host(uri: &str) -> Option<String> {
 /// listen as well: a loopback host in any spelling, or a private-use scheme.
 pub(crate) fn is_loopback(uri: &str) -> bool {
     let Ok(url) = Url::parse(uri) else { return false };
-    if !matches!(url.scheme(), "http" | "https") {
+    if is_private_use(&url) {
         return true;
     }
     match url.host() {
@@ -244,4 +244,13 @@ pub(crate) fn is_loopback(uri: &str) -> bool {
         Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback() || ip.is_unspecified(),
         None => false,
     }
+}
+
+/// Whether a browser has to start another program to follow this URI (RFC 8252 §7.1).
+pub(crate) fn starts_a_program(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|url| is_private_use(&url))
+}
+
+fn is_private_use(url: &Url) -> bool {
+    !matches!(url.scheme(), "http" | "https")
 }

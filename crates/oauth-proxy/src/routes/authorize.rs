@@ -194,10 +194,8 @@ impl Refusal {
             Self::BadDocument(why) => help_to_register(app, no_client(app, &why)),
             Self::Here(error) if wants_html(headers) => pages::refusal(&error),
             Self::Here(error) => error.into_response(),
-            // Anybody can register a redirect URI. No person has agreed to anything yet, so no
-            // browser is sent to a strange site by a mere link (OAuth 2.1 §7.12.2).
             Self::Client { redirect_uri, state, error }
-                if wants_html(headers) && !redirect_uri::is_loopback(&redirect_uri) =>
+                if wants_html(headers) && !may_be_followed_unasked(&redirect_uri) =>
             {
                 let location = error_location(app, &redirect_uri, state.as_deref(), &error);
                 pages::refusal_with_return(&error, &location)
@@ -207,6 +205,16 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Whether a browser may be sent there before a person has agreed to anything.
+///
+/// Anybody can register a redirect URI, so no mere link sends a browser to a strange site (RFC 9700
+/// §4.11.2, OAuth 2.1 §7.12.2), nor has it start a program: browsers ask, or were told never to ask
+/// again, in our name. A program that listens on this very machine waits for the answer and has no
+/// other way to hear of the error; any link leads there without us.
+fn may_be_followed_unasked(redirect_uri: &str) -> bool {
+    redirect_uri::is_loopback(redirect_uri) && !redirect_uri::starts_a_program(redirect_uri)
 }
 
 /// An error response to the client's redirect URI, always with our `iss` (RFC 9207 §2).

@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use serde_json::json;
 
 use crate::support::{
-    Browser, CHALLENGE, Deployment, REDIRECT, authorize_path, encoded, form_request, param,
+    Answer, Browser, CHALLENGE, Deployment, REDIRECT, authorize_path, encoded, form_request, param,
 };
 
 #[tokio::test]
@@ -190,20 +190,39 @@ async fn an_older_page_is_worth_nothing_when_the_client_is_gone() {
 }
 
 #[tokio::test]
-async fn a_link_alone_sends_no_browser_to_a_strange_site() {
+async fn a_link_alone_sends_no_browser_to_a_strange_site_and_starts_no_program() {
+    for redirect_uri in ["https://evil.example/", "vscode://evil.example/run", "cursor:run"] {
+        let deployment = Deployment::new();
+        let metadata = json!({"redirect_uris": [redirect_uri]});
+        let registered = deployment.register_with(&metadata).await.json();
+        let client = registered["client_id"].as_str().unwrap();
+        let path = format!("/authorize?client_id={client}&response_type=nonsense&state=s");
+        let page = visit(&deployment, &path).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST);
+        assert!(!page.headers.contains_key("location"));
+        assert!(page.body.contains(&format!("href=\"{redirect_uri}?error=")), "{}", page.body);
+        // A program that follows links is told as the RFC says.
+        let answer = deployment.get(&path).await;
+        assert_eq!(param(answer.location(), "error").unwrap(), "unsupported_response_type");
+    }
+}
+
+/// It waits there, and any link leads there without us.
+#[tokio::test]
+async fn a_program_that_listens_on_this_machine_hears_of_the_error() {
     let deployment = Deployment::new();
-    let metadata = json!({"redirect_uris": ["https://evil.example/"]});
-    let registered = deployment.register_with(&metadata).await.json();
-    let client = registered["client_id"].as_str().unwrap();
-    let path = format!("/authorize?client_id={client}&response_type=nonsense&state=s");
-    let request = Request::get(&path).header("accept", "text/html").body(Body::empty()).unwrap();
-    let page = deployment.send(request).await;
-    assert_eq!(page.status, StatusCode::BAD_REQUEST);
-    assert!(!page.headers.contains_key("location"));
-    assert!(page.body.contains("href=\"https://evil.example/?error="), "{}", page.body);
-    // A program that follows links is told as the RFC says.
-    let answer = deployment.get(&path).await;
+    let client = deployment.register().await;
+    let path = authorize_path(&client, &[]).replace("response_type=code", "response_type=nonsense");
+    let answer = visit(&deployment, &path).await;
+    assert_eq!(answer.status, StatusCode::FOUND);
+    assert!(answer.location().starts_with(REDIRECT), "{}", answer.location());
     assert_eq!(param(answer.location(), "error").unwrap(), "unsupported_response_type");
+}
+
+/// From a browser.
+async fn visit(deployment: &Deployment, path: &str) -> Answer {
+    let request = Request::get(path).header("accept", "text/html").body(Body::empty()).unwrap();
+    deployment.send(request).await
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ async fn the_rules_are_asked_again_when_the_provider_speaks_of_the_person() {
 
 #[tokio::test]
 async fn a_rule_that_was_taken_away_counts_even_if_the_provider_says_nothing_new() {
-    let clock = crate::support::TestClock::wall();
+    let clock = TestClock::wall();
     let storage = Arc::new(kv_storage::Memory::builder().clock(clock.clock()).build());
     let staff = person("alice", &json!({"groups": ["staff"]}));
     let before = Deployment::on(Arc::clone(&storage) as _, clock.clone(), |builder| {

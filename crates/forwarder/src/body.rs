@@ -79,6 +79,9 @@ pub enum BodyError {
     /// [`Ended::Revoked`]: the grant was revoked while the answer was under way.
     #[error("the grant was revoked")]
     Revoked,
+    /// [`Ended::Overdue`]: the answer went on for too long after its token had expired.
+    #[error("the access token expired too long ago")]
+    Overdue,
     /// The backend's answer broke off.
     #[error("the backend's answer broke off")]
     Backend(#[source] hyper::Error),
@@ -110,8 +113,8 @@ impl ForwardBody {
         Self(State::Backend { body, watch, listening })
     }
 
-    pub(crate) fn own(text: String) -> Self {
-        Self(State::Own(text.into()))
+    pub(crate) fn own(text: Bytes) -> Self {
+        Self(State::Own(text))
     }
 }
 
@@ -139,6 +142,7 @@ impl Body for ForwardBody {
             *state = State::Done;
             return Poll::Ready(match ended {
                 Ended::Revoked => Some(Err(BodyError::Revoked)),
+                Ended::Overdue => Some(Err(BodyError::Overdue)),
                 Ended::Expired | Ended::Stopping => None,
             });
         }

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use http::{Extensions, HeaderName, Uri};
+use bytes::Bytes;
+use http::{Extensions, HeaderName, Method, Response, Uri};
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
@@ -17,9 +18,10 @@ use url::Url;
 use crate::{
     connect::Connector,
     error::Error,
-    forwarder::{Backend, Forwarder, IdentityOf},
+    forwarder::{Backend, Forwarder, IdentityOf, Unauthorized},
     header::{self, RequestRules},
     identity::Identity,
+    liveness::Ended,
     path,
     session::SessionSeal,
 };
@@ -47,6 +49,7 @@ pub struct Builder {
     identity_headers: Vec<HeaderName>,
     own_cookie: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     session_seal: Option<SessionSeal>,
+    unauthorized: Option<Unauthorized>,
     tls_config: Option<rustls::ClientConfig>,
 }
 
@@ -62,6 +65,7 @@ impl Builder {
             identity_headers: Vec::new(),
             own_cookie: Arc::new(header::is_own_cookie),
             session_seal: None,
+            unauthorized: None,
             tls_config: None,
         }
     }
@@ -130,6 +134,19 @@ impl Builder {
         self
     }
 
+    /// What a client is told whose grant or token ended before the backend answered, by the method
+    /// of its request: the answer that the guard in front gives to such a token, with the challenge
+    /// that leads to a new one. Never asked about [`Ended::Stopping`].
+    ///
+    /// Default: 401 `invalid_token` with a challenge that says no more than that.
+    pub fn unauthorized(
+        mut self,
+        answer: impl Fn(Ended, &Method) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.unauthorized = Some(Arc::new(answer));
+        self
+    }
+
     /// Replaces the TLS settings for an https backend, for one with a certificate of a private CA.
     /// Default: the certificate store of the operating system. ALPN must be left empty.
     pub fn tls_config(mut self, config: rustls::ClientConfig) -> Self {
@@ -174,6 +191,7 @@ impl Builder {
             identity: self.identity,
             rules: RequestRules::new(&self.identity_headers, self.own_cookie),
             session_seal: self.session_seal,
+            unauthorized: self.unauthorized,
         }))
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     connect::{ConnectTimeout, Connector},
     header::{RequestRules, clean_request, clean_response, state_empty_body},
     identity::Identity,
-    liveness::{Liveness, Watch},
+    liveness::{Ended, Liveness, Watch},
     location::{self, Location},
     path,
     refusal::Refusal,
@@ -42,6 +42,9 @@ const MCP_METHOD: HeaderName = HeaderName::from_static("mcp-method");
 
 /// The method that opens a listening stream since MCP 2026-07-28; before, it was a GET.
 const LISTEN: &str = "subscriptions/listen";
+
+/// The answer to a request with this method whose grant or token ended meanwhile.
+pub(crate) type Unauthorized = Arc<dyn Fn(Ended, &Method) -> Response<Bytes> + Send + Sync>;
 
 /// Tells identity from a request's extensions.
 pub(crate) type IdentityOf = Arc<dyn Fn(&Extensions) -> Identity + Send + Sync>;
@@ -70,6 +73,7 @@ pub(crate) struct Backend {
     pub(crate) identity: IdentityOf,
     pub(crate) rules: RequestRules,
     pub(crate) session_seal: Option<SessionSeal>,
+    pub(crate) unauthorized: Option<Unauthorized>,
 }
 
 impl Forwarder {
@@ -114,8 +118,9 @@ where
         let (parts, body) = request.into_parts();
         let upload = Upload::new(body);
         Box::pin(async move {
+            let method = parts.method.clone();
             let answer = backend.exchange(parts, upload).await;
-            Ok(answer.unwrap_or_else(Refusal::into_response))
+            Ok(answer.unwrap_or_else(|refusal| backend.refuse(refusal, &method)))
         })
     }
 }
@@ -157,6 +162,14 @@ impl Backend {
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         Ok(response)
+    }
+
+    fn refuse(&self, refusal: Refusal, method: &Method) -> Response<ForwardBody> {
+        match (refusal, &self.unauthorized) {
+            (Refusal::Ended(Ended::Stopping), _) => refusal.into_response(),
+            (Refusal::Ended(ended), Some(answer)) => answer(ended, method).map(ForwardBody::own),
+            _ => refusal.into_response(),
+        }
     }
 
     /// The URI on the backend. The query is the client's, byte for byte.

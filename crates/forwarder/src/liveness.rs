@@ -18,6 +18,9 @@ pub enum Ended {
     /// The access token expired: a listening stream ends as if the backend had ended it (the
     /// client comes back with a fresh token), an answer in progress may finish.
     Expired,
+    /// The access token expired so long ago that an answer in progress may not go on either: it is
+    /// cut as on [`Revoked`](Self::Revoked).
+    Overdue,
     /// The server stops: as [`Expired`](Self::Expired), except that a request whose answer has not
     /// begun is told to come back (503), because nothing is wrong with its token.
     Stopping,
@@ -30,9 +33,9 @@ pub enum Ended {
 /// spawned, and it is dropped with the stream. A server that shuts down lets it resolve with
 /// [`Ended::Stopping`].
 ///
-/// When the future says anything but [`Ended::Revoked`] and the stream may go on (an answer in
-/// progress), the function is called a second time to go on watching for revocation; if that says
-/// the same, the watch is over.
+/// When the future says [`Ended::Expired`] or [`Ended::Stopping`] and the stream may go on (an
+/// answer in progress), the function is called a second time to go on watching for revocation; if
+/// that says the same, the watch is over.
 #[derive(Clone)]
 pub struct Liveness(pub Arc<dyn Fn() -> BoxFuture<'static, Ended> + Send + Sync>);
 
@@ -64,14 +67,14 @@ impl Watch {
     }
 
     /// Resolves when the stream must end; an answer in progress (`listening` is false) only does
-    /// so on revocation.
+    /// so on revocation or when it is overdue.
     pub(crate) fn poll_ended(&mut self, cx: &mut Context<'_>, listening: bool) -> Poll<Ended> {
         loop {
             let Some(future) = &mut self.future else { return Poll::Pending };
             let Poll::Ready(ended) = future.as_mut().poll(cx) else { return Poll::Pending };
             self.future = None;
             match ended {
-                Ended::Revoked => return Poll::Ready(ended),
+                Ended::Revoked | Ended::Overdue => return Poll::Ready(ended),
                 Ended::Expired | Ended::Stopping if listening => return Poll::Ready(ended),
                 Ended::Expired | Ended::Stopping if self.asked_again => {}
                 Ended::Expired | Ended::Stopping => {

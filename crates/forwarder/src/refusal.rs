@@ -42,7 +42,9 @@ impl Refusal {
             Self::NotFound | Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::NOT_IMPLEMENTED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Ended(Ended::Revoked | Ended::Expired) => StatusCode::UNAUTHORIZED,
+            Self::Ended(Ended::Revoked | Ended::Expired | Ended::Overdue) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Ended(Ended::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::BackendAuthentication | Self::BackendAnswer => {
                 StatusCode::BAD_GATEWAY
@@ -59,7 +61,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::UnknownSession => "session_not_found",
             Self::TooLarge => "request_too_large",
-            Self::Ended(Ended::Revoked | Ended::Expired) => "invalid_token",
+            Self::Ended(Ended::Revoked | Ended::Expired | Ended::Overdue) => "invalid_token",
             Self::Ended(Ended::Stopping) => "temporarily_unavailable",
             Self::Unreachable => "backend_unreachable",
             Self::ConnectTimeout => "backend_timeout",
@@ -78,7 +80,7 @@ impl Refusal {
             Self::Upload => "the request body could not be read to its end",
             Self::TooLarge => "the request body is larger than this server accepts",
             Self::Ended(Ended::Revoked) => "the authorization was revoked",
-            Self::Ended(Ended::Expired) => "the access token has expired",
+            Self::Ended(Ended::Expired | Ended::Overdue) => "the access token has expired",
             Self::Ended(Ended::Stopping) => "this server is stopping, try again shortly",
             Self::Unreachable => "the MCP server behind this proxy cannot be reached",
             Self::ConnectTimeout => "the MCP server behind this proxy did not respond in time",
@@ -99,7 +101,7 @@ impl Refusal {
         let (code, description) = (self.code(), self.description());
         // Both are our own words, without anything that JSON would have to escape.
         let text = format!(r#"{{"error":"{code}","error_description":"{description}"}}"#);
-        let mut response = Response::new(ForwardBody::own(text));
+        let mut response = Response::new(ForwardBody::own(text.into()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -108,8 +110,8 @@ impl Refusal {
             Self::Ended(Ended::Stopping) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // RFC 6750 §3.1. Where the metadata is, the client learned from the guard.
-            Self::Ended(Ended::Revoked | Ended::Expired) => {
+            // RFC 6750 §3.1. Where the metadata is, the guard knows, if it was told to us.
+            Self::Ended(Ended::Revoked | Ended::Expired | Ended::Overdue) => {
                 let challenge = HeaderValue::from_static(r#"Bearer error="invalid_token""#);
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
             }

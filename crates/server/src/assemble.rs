@@ -6,14 +6,18 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{Router, body::Body, middleware::from_fn_with_state};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    middleware::from_fn_with_state,
+};
 use forwarder::{Ended, Forwarder, Liveness};
-use http::Request;
+use http::{Method, Request, Response};
 use http_body_util::Limited;
 use jwt_issuer::{AssertionIssuer, KeyRing};
 use oidc_proxy::{OidcProxy, OidcProxyBuilder, SigningAlgorithm, StreamEnd};
 use rustls::ClientConfig;
-use token_verifier::Principal;
+use token_verifier::{Guard, Principal, VerifyError};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
 use url::Url;
@@ -81,6 +85,8 @@ impl Parts {
             .resource_path(path)
             .session_seal(seal)
             .identity(self.identity.teller(assertions));
+        let guard = proxy.guard();
+        forwarder = forwarder.unauthorized(move |ended, method| told(&guard, ended, method));
         if let Some(config) = self.backend_tls {
             forwarder = forwarder.tls_config(config);
         }
@@ -149,16 +155,52 @@ fn with_liveness(
 /// An answer in progress may finish after its token expired, but not after the grant is gone, and
 /// not for ever: a backend's endless answer must not keep a session that nobody refreshes.
 async fn until_revoked(proxy: OidcProxy, principal: Principal) -> Ended {
-    // Either way the stream is cut.
-    let _ = tokio::time::timeout(LONGEST_OVERTIME, proxy.watch_revocation(&principal)).await;
-    Ended::Revoked
+    let revoked = proxy.watch_revocation(&principal);
+    match tokio::time::timeout(LONGEST_OVERTIME, revoked).await {
+        Ok(()) => Ended::Revoked,
+        Err(_) => Ended::Overdue,
+    }
+}
+
+/// What the guard says to a token that ended, so that the client finds its way to a new one.
+fn told(guard: &Guard, ended: Ended, method: &Method) -> Response<Bytes> {
+    let why = match ended {
+        Ended::Revoked => "the access token was revoked",
+        Ended::Expired | Ended::Overdue | Ended::Stopping => "the access token has expired",
+    };
+    guard.refuse(VerifyError::Invalid(why.to_owned()), method)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header;
     use http_body_util::{BodyExt, LengthLimitError};
+    use jwt_issuer::MasterKey;
+    use kv_storage::Memory;
+    use oidc_proxy::AccessPolicy;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_in_overtime_is_overdue_and_nobody_revoked_it() {
+        let proxy = OidcProxy::builder("http://127.0.0.1:1")
+            .client_id("id")
+            .base_url("http://127.0.0.1:2")
+            .storage(Memory::new())
+            .signing_keys(KeyRing::new(MasterKey::generate()))
+            .access(AccessPolicy::any_user())
+            .build()
+            .unwrap();
+        let guard = proxy.guard();
+        let ended = until_revoked(proxy, Principal::builder("alice").build()).await;
+        assert_eq!(ended, Ended::Overdue);
+        for (ended, why) in [(ended, "has expired"), (Ended::Revoked, "was revoked")] {
+            let answer = told(&guard, ended, &Method::POST);
+            let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+            assert!(challenge.contains(why), "{challenge}");
+            assert!(challenge.contains("resource_metadata="), "{challenge}");
+        }
+    }
 
     #[tokio::test]
     async fn a_request_is_bounded() {

@@ -33,10 +33,12 @@ fn poll(watch: &mut Watch, listening: bool) -> Poll<Ended> {
 #[test]
 fn revocation_ends_everything() {
     for listening in [true, false] {
-        let (liveness, _) = saying(&[Ended::Revoked]);
-        let mut watch = Watch::new(&liveness);
-        assert_eq!(poll(&mut watch, listening), Poll::Ready(Ended::Revoked));
-        assert_eq!(poll(&mut watch, listening), Poll::Pending, "said once, never polled again");
+        for words in [&[Ended::Revoked], &[Ended::Overdue]] {
+            let (liveness, _) = saying(words);
+            let mut watch = Watch::new(&liveness);
+            assert_eq!(poll(&mut watch, listening), Poll::Ready(words[0]));
+            assert_eq!(poll(&mut watch, listening), Poll::Pending, "said once, never polled again");
+        }
     }
 }
 

@@ -20,6 +20,8 @@ fn no_words_need_escaping() {
         Refusal::TooLarge,
         Refusal::Ended(Ended::Revoked),
         Refusal::Ended(Ended::Expired),
+        Refusal::Ended(Ended::Overdue),
+        Refusal::Ended(Ended::Stopping),
         Refusal::Unreachable,
         Refusal::ConnectTimeout,
         Refusal::BackendAuthentication,

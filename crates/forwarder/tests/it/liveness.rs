@@ -2,12 +2,12 @@
 
 use std::{future::pending, sync::Arc};
 
-use forwarder::{Ended, Liveness};
+use forwarder::{Ended, Forwarder, Liveness};
 use futures_util::FutureExt;
-use http::Extensions;
+use http::{Extensions, Response, StatusCode};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::support::{Backend, Wire, client_and_backend_with, header};
+use crate::support::{Backend, Wire, client_and_backend_with, front, header};
 
 const GET: &str = "GET /mcp HTTP/1.1\r\nhost: h\r\n\r\n";
 const POST: &str = "POST /mcp HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n";
@@ -125,7 +125,12 @@ async fn a_server_that_stops_blames_no_token() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_slow_backend_is_told() {
-    for (request, ended) in [(GET, Ended::Revoked), (POST, Ended::Revoked), (GET, Ended::Expired)] {
+    for (request, ended) in [
+        (GET, Ended::Revoked),
+        (POST, Ended::Revoked),
+        (POST, Ended::Overdue),
+        (GET, Ended::Expired),
+    ] {
         let (grant, extensions) = grant();
         let (mut client, backend) = client_and_backend_with(extensions).await;
         client.send(request).await;
@@ -137,5 +142,41 @@ async fn whoever_waits_for_a_slow_backend_is_told() {
         assert_eq!(header(&head, "www-authenticate"), Some(r#"bearer error="invalid_token""#));
         assert!(body.contains("invalid_token"), "{body}");
         assert_eq!(server.rest().await, "", "the backend's request is closed");
+    }
+}
+
+/// The guard in front knows where the way to a new token begins.
+#[tokio::test]
+async fn the_answer_to_an_ended_token_may_be_the_guards() {
+    for (ended, expected) in [
+        (Ended::Revoked, "get revoked"),
+        (Ended::Expired, "get expired"),
+        (Ended::Overdue, "get overdue"),
+        (Ended::Stopping, "temporarily_unavailable"),
+    ] {
+        let backend = Backend::listen().await;
+        let forwarder = Forwarder::builder(&backend.url())
+            .unauthorized(|ended, method| {
+                let text = format!("{method} {ended:?}").to_lowercase();
+                Response::builder()
+                    .status(StatusCode::UNAUTHORIZED)
+                    .header("www-authenticate", "Bearer resource_metadata=\"there\"")
+                    .body(text.into())
+                    .unwrap()
+            })
+            .build()
+            .unwrap();
+        let (grant, extensions) = grant();
+        let mut client = Wire::connect(front(forwarder, extensions).await).await;
+        client.send(GET).await;
+        let mut server = backend.accept().await;
+        server.head().await;
+        grant.send(ended).unwrap();
+        let (head, body) = client.answer().await;
+        assert!(body.contains(expected), "{body}");
+        let challenge = header(&head, "www-authenticate");
+        let stops = ended == Ended::Stopping;
+        assert_eq!(challenge.is_none(), stops, "{head}");
+        assert!(stops || challenge == Some(r#"bearer resource_metadata="there""#), "{head}");
     }
 }

@@ -1,7 +1,8 @@
 //! Backends on https with a certificate of a private authority, and on a Unix socket.
 
-use std::{fs, net::Ipv4Addr, path::Path, sync::Arc};
+use std::{fs, net::Ipv4Addr, path::Path, sync::Arc, thread};
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -66,6 +67,45 @@ fn called(arguments: &[String]) -> Answer {
     let answer = send("POST", &base.join("/mcp").unwrap(), &[("authorization", &bearer)], "");
     assert_eq!(serve.stop().0, Some(0));
     answer
+}
+
+#[test]
+fn whoever_is_revoked_while_the_backend_thinks_is_told_as_by_the_guard() {
+    let port = free_port();
+    let around = Around::start(port);
+    let silent = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut all = around.arguments(port);
+    all.extend([
+        "--allow-any-user".to_owned(),
+        "--storage=memory:".to_owned(),
+        "--stream-check=1s".to_owned(),
+        format!("--backend=http://{}/mcp", silent.local_addr().unwrap()),
+    ]);
+    let base = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+    let mut serve = Serve::start(&all);
+    serve.wait_for("answers");
+    let token = log_in(&base, "alice", "wonderland");
+    let ask = {
+        let (url, bearer) = (base.join("/mcp").unwrap(), format!("Bearer {token}"));
+        move || send("POST", &url, &[("authorization", &bearer)], "")
+    };
+    let waiting = thread::spawn(ask.clone());
+    let thinking = silent.accept().unwrap();
+
+    let payload = token.split('.').nth(1).unwrap();
+    let payload = BASE64_URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
+    let body = format!("token={token}&client_id={}", claims["client_id"].as_str().unwrap());
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(send("POST", &base.join("/revoke").unwrap(), &[form], &body).status, 200);
+
+    let (told, guards) = (waiting.join().unwrap(), ask());
+    drop(thinking);
+    let challenge = |answer: &Answer| answer.headers("www-authenticate").collect::<String>();
+    assert_eq!((told.status, &told.body), (401, &guards.body));
+    assert_eq!(challenge(&told), challenge(&guards));
+    assert!(challenge(&told).contains("resource_metadata="), "{}", told.head);
+    assert_eq!(serve.stop().0, Some(0));
 }
 
 #[test]

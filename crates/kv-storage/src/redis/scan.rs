@@ -3,11 +3,10 @@
 use redis::Value;
 
 use super::{
-    cluster::not_whole,
     error,
     node::Access,
     store::{Servers, Trouble},
-    survey::{State, Survey},
+    survey::Survey,
 };
 use crate::{Cursor, Error, ErrorKind, Result};
 
@@ -73,7 +72,7 @@ impl Position {
 
     /// The first key of the first master.
     fn begin(survey: &Survey, pass: u8, restarts: u8) -> Self {
-        let (masters, settled) = (survey.masters, settled(survey));
+        let Survey { masters, settled, .. } = *survey;
         Self { masters, pass, restarts, settled, ..Self::default() }
     }
 
@@ -83,7 +82,7 @@ impl Position {
             self.restarted()?;
             return Ok(Self::begin(survey, self.pass, self.restarts));
         }
-        if self.settled != settled(survey) {
+        if self.settled != survey.settled {
             self.settled = None;
         }
         Ok(self)
@@ -102,17 +101,11 @@ impl Position {
     }
 
     /// Where it goes on after the last key of the last master; `None` if every key was listed.
-    fn after_last(self, survey: &Survey) -> Result<Option<Self>> {
-        let same = self.masters == survey.masters && self.settled == settled(survey);
-        if same && self.settled.is_some() {
-            return Ok(None);
-        }
+    fn after_last(self, survey: &Survey) -> Option<Self> {
+        let same = self.masters == survey.masters && self.settled == survey.settled;
         let pass = self.pass.saturating_add(1);
-        match survey.state {
-            _ if pass < PASSES => Ok(Some(Self::begin(survey, pass, self.restarts))),
-            State::Gaps => Err(not_whole()),
-            State::Settled(_) | State::Moving => Ok(None),
-        }
+        let done = (same && self.settled.is_some()) || pass >= PASSES;
+        (!done).then(|| Self::begin(survey, pass, self.restarts))
     }
 
     fn restarted(&mut self) -> Result<()> {
@@ -125,13 +118,6 @@ impl Position {
             "the redis masters changed too often while their keys were listed: list them again \
              from the beginning",
         ))
-    }
-}
-
-fn settled(survey: &Survey) -> Option<u64> {
-    match survey.state {
-        State::Settled(number) => Some(number),
-        State::Moving | State::Gaps => None,
     }
 }
 
@@ -185,7 +171,7 @@ async fn page_once(
             if position.node < survey.nodes.len() {
                 return Ok((keys, Some(position.write())));
             }
-            let next = position.after_last(&servers.survey().await?)?;
+            let next = position.after_last(&servers.survey().await?);
             return Ok((keys, next.map(|position| position.write())));
         }
         if keys.len() >= limit {
@@ -212,8 +198,8 @@ fn read_answer(answer: Value) -> Option<(u64, Vec<Vec<u8>>)> {
 mod tests {
     use super::*;
 
-    fn survey(masters: u64, state: State) -> Survey {
-        Survey { masters, nodes: Vec::new(), state }
+    fn survey(masters: u64, settled: Option<u64>) -> Survey {
+        Survey { masters, nodes: Vec::new(), settled }
     }
 
     #[test]
@@ -237,44 +223,42 @@ mod tests {
 
     #[test]
     fn everything_is_listed_again_while_slots_move() {
-        let quiet = survey(1, State::Settled(7));
+        let quiet = survey(1, Some(7));
         let begun = Position::begin(&quiet, 0, 0);
         assert_eq!(begun.clone().among(&quiet).unwrap(), begun);
-        assert_eq!(begun.clone().after_last(&quiet).unwrap(), None);
+        assert_eq!(begun.clone().after_last(&quiet), None);
 
-        let moved = survey(1, State::Settled(8));
+        let moved = survey(1, Some(8));
         let noticed = begun.clone().among(&moved).unwrap();
         assert_eq!(noticed.settled, None);
         for (position, survey) in [
             (begun.clone(), &moved),
-            (begun.clone(), &survey(2, State::Settled(7))),
+            (begun.clone(), &survey(2, Some(7))),
             (noticed.among(&quiet).unwrap(), &quiet),
         ] {
-            let next = position.after_last(survey).unwrap().unwrap();
+            let next = position.after_last(survey).unwrap();
             assert_eq!(next, Position::begin(survey, 1, 0));
         }
 
-        let moving = survey(1, State::Moving);
+        let moving = survey(1, None);
         let mut position = Position::begin(&moving, 0, 0);
         for pass in 1..PASSES {
-            position = position.after_last(&moving).unwrap().unwrap();
+            position = position.after_last(&moving).unwrap();
             assert_eq!(position, Position::begin(&moving, pass, 0));
         }
-        assert_eq!(position.clone().after_last(&moving).unwrap(), None, "it ends");
-        let error = position.after_last(&survey(1, State::Gaps)).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(position.after_last(&moving), None, "it ends");
     }
 
     #[test]
     fn other_masters_begin_anew_and_not_for_ever() {
-        let mut position = Position::begin(&survey(0, State::Settled(1)), 1, 0);
+        let mut position = Position::begin(&survey(0, Some(1)), 1, 0);
         position.node = 2;
         for masters in 1..=RESTARTS {
-            let survey = survey(masters.into(), State::Settled(1));
+            let survey = survey(masters.into(), Some(1));
             position = position.among(&survey).unwrap();
             assert_eq!(position, Position::begin(&survey, 1, masters));
         }
-        let error = position.clone().among(&survey(99, State::Settled(1))).unwrap_err();
+        let error = position.clone().among(&survey(99, Some(1))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         position.at("first").unwrap();
         position.cursor = 5;

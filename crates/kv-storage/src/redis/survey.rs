@@ -9,12 +9,17 @@ use futures_util::future::try_join_all;
 use redis::Value;
 
 use super::{
+    cluster::not_whole,
     error,
     key::SLOTS,
     node::{Access, Node},
     store::{Servers, Trouble},
     topology::Topology,
 };
+
+/// How often the masters are asked: those that we know, and, when some are missing, those that
+/// there are.
+const ATTEMPTS: usize = 2;
 
 /// All masters at one time.
 #[derive(Clone, Debug)]
@@ -23,18 +28,9 @@ pub(super) struct Survey {
     pub(super) masters: u64,
     /// In an order that stays while `masters` does; at least one.
     pub(super) nodes: Vec<Arc<Node>>,
-    pub(super) state: State,
-}
-
-/// Where the slots are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum State {
-    /// Each at one master. The number is another one once a slot has moved, even if it came back.
-    Settled(u64),
-    /// Some are on their way.
-    Moving,
-    /// Some are at none of the masters that we know.
-    Gaps,
+    /// Where the slots are: another number once one has moved, even if it came back; `None` while
+    /// one is on its way.
+    pub(super) settled: Option<u64>,
 }
 
 /// What a master says that it has.
@@ -53,17 +49,19 @@ impl Servers {
     /// Others would say only later what moved, and what a slot's keys are moved by one by one is
     /// known to two masters only: `CLUSTER SLOTS` does not have it.
     pub(super) async fn survey(&self) -> Result<Survey, Trouble> {
-        let nodes = self.masters().await?;
-        if !matches!(self.topology, Topology::Cluster(_)) {
-            return Ok(Survey { masters: 0, nodes, state: State::Settled(0) });
-        }
-        let holdings = try_join_all(nodes.iter().map(|node| self.holding(node))).await?;
-        let state = state(&holdings);
-        if state == State::Gaps {
+        for _ in 0..ATTEMPTS {
+            let nodes = self.masters().await?;
+            if !matches!(self.topology, Topology::Cluster(_)) {
+                return Ok(Survey { masters: 0, nodes, settled: Some(0) });
+            }
+            let holdings = try_join_all(nodes.iter().map(|node| self.holding(node))).await?;
+            if are_whole(&holdings) {
+                let masters = fingerprint(nodes.iter().map(|node| node.address()));
+                return Ok(Survey { masters, nodes, settled: settled(&holdings) });
+            }
             self.topology.doubt();
         }
-        let masters = fingerprint(nodes.iter().map(|node| node.address()));
-        Ok(Survey { masters, nodes, state })
+        Err(not_whole().into())
     }
 
     async fn holding(&self, node: &Node) -> Result<Holding, Trouble> {
@@ -86,22 +84,24 @@ fn fingerprint(parts: impl Iterator<Item = impl Hash>) -> u64 {
     hasher.finish()
 }
 
-fn state(holdings: &[Holding]) -> State {
+/// Whether every slot is at one of the masters, or at several.
+fn are_whole(holdings: &[Holding]) -> bool {
     let mut held = vec![false; usize::from(SLOTS)];
-    let mut twice = false;
-    for (first, last) in holdings.iter().flat_map(|holding| &holding.ranges) {
-        for slot in &mut held[usize::from(*first)..=usize::from(*last)] {
-            twice |= *slot;
-            *slot = true;
-        }
+    for (first, last) in ranges(holdings) {
+        held[usize::from(first)..=usize::from(last)].fill(true);
     }
-    if held.contains(&false) {
-        State::Gaps
-    } else if twice || holdings.iter().any(|holding| holding.moving) {
-        State::Moving
-    } else {
-        State::Settled(fingerprint(holdings.iter()))
-    }
+    !held.contains(&false)
+}
+
+/// A number for where the slots are, if they are whole and none is on its way.
+fn settled(holdings: &[Holding]) -> Option<u64> {
+    let count: u64 = ranges(holdings).map(|(first, last)| u64::from(last - first) + 1).sum();
+    let moving = holdings.iter().any(|holding| holding.moving) || count > u64::from(SLOTS);
+    (!moving).then(|| fingerprint(holdings.iter()))
+}
+
+fn ranges(holdings: &[Holding]) -> impl Iterator<Item = (u16, u16)> {
+    holdings.iter().flat_map(|holding| holding.ranges.iter().copied())
 }
 
 /// Reads, of the answer to `CLUSTER NODES`, the line of the node that answers: id, addresses,
@@ -161,15 +161,15 @@ mod tests {
     fn what_moves_is_seen() {
         let low = || holding(1, &[(0, 99)]);
         let high = || holding(2, &[(100, 16383)]);
-        let settled = state(&[low(), high()]);
-        assert!(matches!(settled, State::Settled(_)), "{settled:?}");
-        assert_eq!(state(&[low(), high()]), settled);
-        assert_eq!(state(&[low(), Holding { moving: true, ..high() }]), State::Moving);
-        assert_eq!(state(&[holding(1, &[(0, 100)]), high()]), State::Moving);
-        assert_eq!(state(&[low()]), State::Gaps);
-        assert_eq!(state(&[holding(1, &[(0, 98)]), high()]), State::Gaps);
+        let here = settled(&[low(), high()]);
+        assert!(here.is_some());
+        assert_eq!(settled(&[low(), high()]), here);
+        assert_eq!(settled(&[low(), Holding { moving: true, ..high() }]), None);
+        assert_eq!(settled(&[holding(1, &[(0, 100)]), high()]), None, "two have one");
         let moved = [holding(3, &[(0, 100)]), holding(2, &[(101, 16383)])];
-        assert_ne!(state(&moved), settled);
-        assert_ne!(state(&[holding(3, &[(0, 99)]), high()]), settled, "there and back");
+        assert_ne!(settled(&moved), here);
+        assert_ne!(settled(&[holding(3, &[(0, 99)]), high()]), here, "there and back");
+        assert!(are_whole(&[low(), high()]) && are_whole(&[holding(1, &[(0, 100)]), high()]));
+        assert!(!are_whole(&[low()]) && !are_whole(&[holding(1, &[(0, 98)]), high()]));
     }
 }

@@ -1,10 +1,16 @@
 //! Listings while servers are restarted, slots move and tables grow.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use kv_storage::{Cursor, ErrorKind, KeyValue, Redis, Ttl};
-use test_servers::{Redis as Server, RedisCluster, redis::resp::Reply};
+use kv_storage::{Cursor, ErrorKind, KeyValue, Page, Redis, Ttl};
+use test_servers::{Redis as Server, RedisCluster};
 use tokio::task::JoinSet;
+
+use super::DEADLINE;
 
 /// More pages than any listing of these tests needs, however often it goes over everything.
 const PAGES: usize = 200;
@@ -14,11 +20,26 @@ async fn list(store: &Redis, mut cursor: Option<Cursor>) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
     for _ in 0..PAGES {
         let Some(next) = cursor else { return seen };
-        let page = store.scan("many", "", Some(next), 10).await.unwrap();
+        let page = page(store, next).await;
         seen.extend(page.keys);
         cursor = page.next;
     }
     panic!("the listing does not end");
+}
+
+/// The same page again, until the servers agree on who has the slots.
+async fn page(store: &Redis, cursor: Cursor) -> Page {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match store.scan("many", "", Some(cursor.clone()), 10).await {
+            Ok(page) => return page,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+                assert!(Instant::now() < deadline, "{error}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
 }
 
 /// A server that was restarted lists its keys in another order, and its old cursors lie.
@@ -56,7 +77,7 @@ impl Listing {
         // They are listed in the order of their addresses.
         let listed = (0..masters).min_by_key(|&position| cluster.node(position).port()).unwrap();
         let home = (listed + 1) % masters;
-        let tagged = |tag: u32| (tag, slot(cluster.node(0), &format!("kv:many:{{{tag}}}")));
+        let tagged = |tag: u32| (tag, super::slot(cluster.node(0), &format!("kv:many:{{{tag}}}")));
         let tags: Vec<_> = (0..100).map(tagged).collect();
         let at_home = |&(_, slot): &(u32, u16)| cluster.master_of(slot) == home;
         let (tag, slot) = tags.into_iter().find(at_home).unwrap();
@@ -74,11 +95,6 @@ impl Listing {
     async fn finish(self) {
         assert_eq!(list(&self.store, self.next).await, self.keys);
     }
-}
-
-fn slot(node: &Server, key: &str) -> u16 {
-    let Reply::Number(slot) = node.command(&["CLUSTER", "KEYSLOT", key]).unwrap() else { panic!() };
-    slot.try_into().unwrap()
 }
 
 #[tokio::test]
@@ -105,13 +121,6 @@ async fn a_listing_goes_on_at_a_replica_that_took_over() {
     let replica = listing.cluster.masters() + home;
     listing.cluster.node(replica).command(&["CLUSTER", "FAILOVER", "TAKEOVER"]).unwrap();
     listing.cluster.wait_for_failover(home).unwrap();
-    let deadline = std::time::Instant::now() + super::DEADLINE;
-    // The others hear of it a little later.
-    while let Err(error) = listing.store.scan("many", "", listing.next.clone(), 10).await {
-        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-        assert!(std::time::Instant::now() < deadline, "{error}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
     listing.finish().await;
 }
 

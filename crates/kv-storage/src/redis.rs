@@ -4,6 +4,7 @@ mod backoff;
 mod cluster;
 mod command;
 mod connection;
+mod doubt;
 mod error;
 mod gather;
 mod key;

@@ -2,10 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use redis::Value;
@@ -13,6 +10,8 @@ use tokio::sync::Mutex;
 
 use super::{
     backoff::Informants,
+    connection::Connection,
+    doubt::Doubt,
     error,
     key::SLOTS,
     node::{Context, Node},
@@ -25,7 +24,7 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Cluster {
     map: RwLock<Arc<Map>>,
     nodes: RwLock<HashMap<Address, Arc<Node>>>,
-    doubted: AtomicBool,
+    doubt: Doubt,
     // Held while asking, so that one task does it for all.
     asking: Mutex<Informants>,
 }
@@ -58,7 +57,7 @@ impl Map {
 
 impl Cluster {
     pub(super) fn doubt(&self) {
-        self.doubted.store(true, Ordering::Release);
+        self.doubt.raise();
     }
 
     pub(super) fn close(&self) {
@@ -68,12 +67,43 @@ impl Cluster {
     }
 
     pub(super) async fn master(&self, slot: u16, context: &Context) -> Result<Arc<Node>> {
-        let map = self.map(context).await?;
+        let map = match self.connected_map(slot).await {
+            Some(map) => map,
+            None => self.map(context).await?,
+        };
         let Some(address) = map.master(slot) else {
             self.doubt();
             return Err(not_whole());
         };
         Ok(self.node(address))
+    }
+
+    /// The map for a slot whose last known master we have a connection to: whoever has one is not
+    /// held up by nodes that do not answer.
+    async fn connected_map(&self, slot: u16) -> Option<Arc<Map>> {
+        let last = self.last()?;
+        if !self.doubt.is_raised() {
+            return Some(last);
+        }
+        let node = self.known(last.master(slot)?)?;
+        let link = node.opened()?;
+        let Ok(mut nodes) = self.asking.try_lock() else { return Some(last) };
+        if !nodes.backoff.is_over() {
+            return Some(last);
+        }
+        let asking = self.doubt.ask();
+        match ask_over(&link.connection, node.address()).await {
+            Ok(map) => {
+                nodes.answered(node.address());
+                asking.answered();
+                Some(self.replace(map))
+            }
+            Err(error) => {
+                tracing::debug!(node = %node.address(), %error, "a node does not tell the slots");
+                nodes.backoff.failed(&error);
+                Some(last)
+            }
+        }
     }
 
     pub(super) async fn masters(&self, context: &Context) -> Result<Vec<Arc<Node>>> {
@@ -90,14 +120,16 @@ impl Cluster {
 
     /// The node at an address, with the connections that there are.
     pub(super) fn node(&self, address: &Address) -> Arc<Node> {
-        let known = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = known.get(address) {
-            return Arc::clone(node);
+        if let Some(node) = self.known(address) {
+            return node;
         }
-        drop(known);
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Node::new(address.clone()));
         Arc::clone(nodes.entry(address.clone()).or_insert_with(new))
+    }
+
+    fn known(&self, address: &Address) -> Option<Arc<Node>> {
+        self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(address).cloned()
     }
 
     async fn map(&self, context: &Context) -> Result<Arc<Map>> {
@@ -108,13 +140,13 @@ impl Cluster {
         if let Some(map) = self.current() {
             return Ok(map);
         }
-        let last = self.last();
-        if let Err(error) = nodes.backoff.check() {
+        let last = match self.last() {
             // Better an old map than none: a node that has not got the slot says so.
-            return last.ok_or(error);
-        }
-        self.doubted.store(false, Ordering::Release);
-        let last = last.unwrap_or_default();
+            Some(last) if !nodes.backoff.is_over() => return Ok(last),
+            Some(last) => last,
+            None => nodes.backoff.check().map(|()| Arc::default())?,
+        };
+        let asking = self.doubt.ask();
         let known = last.ranges.iter().map(|(_, _, address)| address);
         let mut addresses: Vec<&Address> = context.settings.addresses.iter().collect();
         for address in known {
@@ -124,9 +156,14 @@ impl Cluster {
         }
         let mut failure = None;
         for node in nodes.order(addresses) {
-            match ask(node, context).await {
+            let answer = match self.known(node).and_then(|node| node.opened()) {
+                Some(link) => ask_over(&link.connection, node).await,
+                None => ask(node, context).await,
+            };
+            match answer {
                 Ok(map) => {
                     nodes.answered(node);
+                    asking.answered();
                     return Ok(self.replace(map));
                 }
                 Err(error) => {
@@ -135,7 +172,6 @@ impl Cluster {
                 }
             }
         }
-        self.doubt();
         let failure = failure.unwrap_or_else(not_whole);
         nodes.backoff.failed(&failure);
         Err(failure)
@@ -149,7 +185,7 @@ impl Cluster {
     }
 
     fn current(&self) -> Option<Arc<Map>> {
-        if self.doubted.load(Ordering::Acquire) { None } else { self.last() }
+        if self.doubt.is_raised() { None } else { self.last() }
     }
 
     fn last(&self) -> Option<Arc<Map>> {
@@ -164,22 +200,26 @@ impl Cluster {
     }
 }
 
+/// Asks a node over a connection that is made for it.
 async fn ask(node: &Address, context: &Context) -> Result<Map> {
     let credentials = context.settings.credentials.as_ref();
     let connection = context.dialer.dial(node, credentials, 0).await?;
-    // A server that is no part of a cluster, or not yet, is told apart by what it says of itself.
-    let mut command = redis::cmd("CLUSTER");
-    command.arg("SLOTS");
-    match context.dialer.within(node, connection.ask(&command, "CLUSTER SLOTS")).await {
-        Ok(answer) => {
-            let map = read_slots(answer, node).ok_or_else(|| error::odd_answer("CLUSTER SLOTS"))?;
-            if map.ranges.is_empty() { Err(not_whole()) } else { Ok(map) }
-        }
+    match context.dialer.within(node, ask_over(&connection, node)).await {
+        Ok(map) => Ok(map),
+        // A server that is no part of a cluster, or not yet, is told apart by what it says of itself.
         Err(refused) => {
             let server = context.dialer.within(node, connection.inspect()).await?;
             server.check(node, &context.settings.arrangement).and(Err(refused))
         }
     }
+}
+
+async fn ask_over(connection: &Connection, node: &Address) -> Result<Map> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let answer = connection.ask(&command, "CLUSTER SLOTS").await?;
+    let map = read_slots(answer, node).ok_or_else(|| error::odd_answer("CLUSTER SLOTS"))?;
+    if map.ranges.is_empty() { Err(not_whole()) } else { Ok(map) }
 }
 
 /// Reads the answer to `CLUSTER SLOTS`: for each range its first and last slot, its master and

@@ -13,7 +13,7 @@ use super::{
     server::Server,
     settings::{Address, Settings},
 };
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a command is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,6 +36,20 @@ pub(super) struct Node {
     lanes: [Lane; 2],
     /// Which of the two has its turn, for what may take any.
     turn: AtomicBool,
+}
+
+/// Why there is no connection.
+pub(super) enum NoLink {
+    /// It was tried just now.
+    Failed(Error),
+    /// It failed a moment ago, and is not tried for as long.
+    Paused(Error),
+}
+
+impl From<Error> for NoLink {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// One connection at a time.
@@ -70,7 +84,7 @@ impl Node {
         access: Access,
         key: Option<&[u8]>,
         context: &Context,
-    ) -> Result<Arc<Link>> {
+    ) -> Result<Arc<Link>, NoLink> {
         let lane = self.lane(access, key, context.settings.wait_replicas > 0);
         if let Some(link) = lane.open() {
             return Ok(link);
@@ -79,7 +93,7 @@ impl Node {
         if let Some(link) = lane.open() {
             return Ok(link);
         }
-        backoff.check()?;
+        backoff.check().map_err(NoLink::Paused)?;
         match self.connect(access, context).await {
             Ok(link) => {
                 backoff.succeeded();
@@ -92,9 +106,15 @@ impl Node {
             }
             Err(error) => {
                 backoff.failed(&error);
-                Err(error)
+                Err(NoLink::Failed(error))
             }
         }
+    }
+
+    /// A connection that there is, if there is one.
+    pub(super) fn opened(&self) -> Option<Arc<Link>> {
+        // Where there are replicas, nothing waits for `WAIT` over the first one.
+        self.lanes.iter().find_map(Lane::open)
     }
 
     fn lane(&self, access: Access, key: Option<&[u8]>, waits: bool) -> &Lane {

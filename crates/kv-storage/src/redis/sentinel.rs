@@ -1,15 +1,13 @@
 //! The master that sentinels watch.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use redis::Value;
 use tokio::sync::Mutex;
 
 use super::{
     backoff::Informants,
+    doubt::Doubt,
     error,
     node::{Context, Node},
     settings::Address,
@@ -21,23 +19,18 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Sentinel {
     name: String,
     current: RwLock<Option<Arc<Node>>>,
-    doubted: AtomicBool,
+    doubt: Doubt,
     // Held while asking, so that one task does it for all.
     asking: Mutex<Informants>,
 }
 
 impl Sentinel {
     pub(super) fn new(name: String) -> Self {
-        Self {
-            name,
-            current: RwLock::default(),
-            doubted: AtomicBool::new(true),
-            asking: Mutex::default(),
-        }
+        Self { name, current: RwLock::default(), doubt: Doubt::default(), asking: Mutex::default() }
     }
 
     pub(super) fn doubt(&self) {
-        self.doubted.store(true, Ordering::Release);
+        self.doubt.raise();
     }
 
     pub(super) fn close(&self) {
@@ -56,14 +49,19 @@ impl Sentinel {
             return Ok(node);
         }
         sentinels.backoff.check()?;
-        // What goes wrong from here on is to be asked about again.
-        self.doubted.store(false, Ordering::Release);
+        if !sentinels.backoff.is_over()
+            && let Some(node) = self.last()
+        {
+            return Ok(node);
+        }
+        let asking = self.doubt.ask();
         let addresses = context.settings.addresses.iter().collect();
         let mut failure = None;
         for sentinel in sentinels.order(addresses) {
             match self.ask(sentinel, context).await {
                 Ok(master) => {
                     sentinels.answered(sentinel);
+                    asking.answered();
                     return Ok(self.replace(master));
                 }
                 Err(error) => {
@@ -72,7 +70,6 @@ impl Sentinel {
                 }
             }
         }
-        self.doubt();
         let failure = failure
             .unwrap_or_else(|| Error::new(ErrorKind::Unavailable, "no sentinel names the master"));
         sentinels.backoff.failed(&failure);
@@ -80,9 +77,10 @@ impl Sentinel {
     }
 
     fn current(&self) -> Option<Arc<Node>> {
-        if self.doubted.load(Ordering::Acquire) {
-            return None;
-        }
+        if self.doubt.is_raised() { None } else { self.last() }
+    }
+
+    fn last(&self) -> Option<Arc<Node>> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

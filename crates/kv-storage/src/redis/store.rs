@@ -10,7 +10,7 @@ use super::{
     connection::{Connection, Dialer},
     error::{self, Failure, Refusal},
     life::Life,
-    node::{Access, Context, Link, Node},
+    node::{Access, Context, Link, NoLink, Node},
     settings::{Address, Settings},
     tls,
     topology::Topology,
@@ -108,7 +108,14 @@ impl Servers {
         access: Access,
         key: Option<&[u8]>,
     ) -> Result<Arc<Link>> {
-        node.link(access, key, &self.context).await.inspect_err(|_| self.topology.doubt())
+        node.link(access, key, &self.context).await.map_err(|none| match none {
+            NoLink::Failed(error) => {
+                self.topology.doubt();
+                error
+            }
+            // Nobody has learned anything that is to be asked about.
+            NoLink::Paused(error) => error,
+        })
     }
 
     /// Looks at every master once more.

@@ -195,6 +195,36 @@ async fn scripts_that_a_restart_forgot_are_sent_again() {
     server.kill();
 }
 
+/// A command that was sent is done before those about the same key that are sent after it, even
+/// where nobody waits for it any more.
+#[tokio::test]
+async fn writes_that_are_given_up_do_not_overtake_later_ones() {
+    let server = Server::start().unwrap();
+    let store = Redis::open(&server.url()).await.unwrap();
+    for key in ["a", "b"] {
+        // Both connections are there.
+        store.put("c", key, "value".into(), Ttl::Forever).await.unwrap();
+    }
+    for round in 0..6 {
+        server.pause().unwrap();
+        for _ in 0..5 + round % 2 {
+            let write = store.put("c", "a", "given up".into(), Ttl::Forever);
+            tokio::time::timeout(Duration::from_millis(20), write).await.unwrap_err();
+        }
+        let resume = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            server.resume().unwrap();
+        };
+        let last = format!("last of {round}");
+        let write = store.put("c", "a", last.clone().into(), Ttl::Forever);
+        let (written, ()) = tokio::join!(write, resume);
+        written.unwrap();
+        // What is behind it on the other connection would have been done by then.
+        store.put("c", "b", "value".into(), Ttl::Forever).await.unwrap();
+        assert_eq!(store.get("c", "a").await.unwrap().unwrap().value, last);
+    }
+}
+
 /// Dropping operations in the middle harms neither the others nor the connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_operations_leave_the_connection_whole() {

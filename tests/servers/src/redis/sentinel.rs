@@ -93,6 +93,16 @@ impl RedisSentinel {
         &mut self.servers[position]
     }
 
+    /// How many servers there are, master and replicas.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> &[Redis] {
+        &self.sentinels
+    }
+
     /// Waits until another than the one at `position` is the master, with a replica.
     ///
     /// # Errors
@@ -108,6 +118,16 @@ impl RedisSentinel {
             })
         })?;
         self.master()
+    }
+
+    /// Waits until the server at `position` is a master.
+    ///
+    /// # Errors
+    ///
+    /// If it does not become one.
+    pub fn wait_for_promotion(&self, position: usize) -> Result<()> {
+        let server = self.servers.get(position).context("there is no such server")?;
+        until("the server is promoted", || server.info("role").is_ok_and(|role| role == "master"))
     }
 
     /// Makes the sentinels promote another at once.

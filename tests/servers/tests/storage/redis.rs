@@ -1,6 +1,7 @@
 //! kv-storage on Redis: single, Sentinel, Cluster.
 
 mod access;
+mod acl;
 mod closing;
 mod conformance;
 mod failover;
@@ -8,6 +9,7 @@ mod layout;
 mod listing;
 mod outage;
 mod processes;
+mod storms;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -15,6 +17,7 @@ use std::{
 };
 
 use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
+use test_servers::{Redis as Server, redis::resp::Reply};
 
 /// How long servers may need to come round, on a busy machine.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -37,4 +40,10 @@ async fn write_until_it_works(store: &Redis, keys: &[String]) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// The slot of a key of Redis.
+fn slot(node: &Server, key: &str) -> u16 {
+    let Reply::Number(slot) = node.command(&["CLUSTER", "KEYSLOT", key]).unwrap() else { panic!() };
+    slot.try_into().unwrap()
 }

@@ -1,17 +1,12 @@
 //! Who may do what, and servers that are refused.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use kv_storage::{ErrorKind, KeyValue, Redis, Ttl};
 use test_servers::{
     Redis as Server, RedisCluster, RedisSentinel,
     redis::{RedisOptions, resp::Reply},
 };
-
-const STORAGE_PAGE: &str = include_str!("../../../../../docs/storage.md");
 
 async fn refusal(url: &str) -> (ErrorKind, String) {
     let error = Redis::open(url).await.unwrap_err();
@@ -43,44 +38,6 @@ async fn passwords_are_needed_and_checked() {
     assert_refused(&needless, ErrorKind::Misconfigured, "it knows no user or password").await;
     let database = format!("{}/999", open.url());
     assert_refused(&database, ErrorKind::Misconfigured, "no database of the number").await;
-}
-
-/// The rule that the manual gives is enough for everything, and gives nothing else.
-#[tokio::test]
-async fn the_documented_acl_rule_is_enough() {
-    let rule = STORAGE_PAGE.lines().find_map(|line| line.strip_prefix("ACL SETUSER ")).unwrap();
-    let server = Server::start().unwrap();
-    let command = format!("ACL SETUSER {rule}");
-    server.command(&command.split(' ').collect::<Vec<_>>()).unwrap();
-    let url = format!("redis://proxy:secret@127.0.0.1:{}", server.port());
-    let store = Redis::open(&url).await.unwrap();
-    store.health().await.unwrap();
-    let value = || "value".into();
-    for ttl in [Ttl::Keep, Ttl::Forever, Ttl::After(Duration::from_mins(1))] {
-        store.put("c", "k", value(), ttl).await.unwrap();
-        store.put_if_absent("c", "new", value(), ttl).await.unwrap().unwrap();
-        let version = store.expire("c", "k", ttl).await.unwrap().unwrap();
-        let swap = store.compare_and_swap("c", "k", version, value(), ttl).await;
-        let version = swap.unwrap().unwrap();
-        assert!(store.compare_and_delete("c", "k", version).await.unwrap());
-        assert!(store.take("c", "new").await.unwrap().is_some());
-        assert!(!store.delete("c", "k").await.unwrap());
-    }
-    let zero = Ttl::After(Duration::ZERO);
-    store.put_if_absent("c", "new", value(), zero).await.unwrap().unwrap();
-    store.scan("c", "", None, 10).await.unwrap();
-
-    let other = Redis::open(&format!("{url}?prefix=other")).await.unwrap();
-    let error = other.put("c", "k", value(), Ttl::Forever).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
-    server.command(&["ACL", "SETUSER", "proxy", "-getdel"]).unwrap();
-    let error = store.take("c", "k").await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Misconfigured, "{error}");
-    assert!(error.to_string().contains("GETDEL (NOPERM)"), "{error}");
-    store.put("c", "k", value(), Ttl::Forever).await.unwrap();
-    server.command(&["ACL", "SETUSER", "proxy", "-set"]).unwrap();
-    let error = store.expire("c", "k", Ttl::Forever).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Misconfigured, "within a script: {error}");
 }
 
 #[tokio::test]

@@ -79,9 +79,25 @@ impl fmt::Display for Counts {
     }
 }
 
+/// How a line of a passing test begins that the report is to show.
+const REMARK: &str = "counted: ";
+
+/// What passing tests have to tell: the rest of each such line.
+pub(crate) fn remarks(output: &str) -> Vec<&str> {
+    output.lines().filter_map(|line| line.trim_start().strip_prefix(REMARK)).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Counts;
+    use super::{Counts, remarks};
+
+    #[test]
+    fn remarks_are_found_in_what_both_runners_write() {
+        let cargo_test = "---- a stdout ----\ncounted: 3 of 7 lost\nuncounted: x\n";
+        assert_eq!(remarks(cargo_test), ["3 of 7 lost"]);
+        let nextest = "  stdout ---\n\n    running 1 test\n    counted: 3 of 7 lost\n    ok\n";
+        assert_eq!(remarks(nextest), ["3 of 7 lost"]);
+    }
 
     #[test]
     fn cargo_test_is_summed_over_its_binaries() {

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use xshell::{Shell, cmd};
 
 use crate::{
-    counts::Counts,
+    counts::{self, Counts},
     flags,
     parts::{self, BUDGET, BUILD, COMPILING, Part, Runner, Work},
     process::{self, Finished, OFFLINE, Ours},
@@ -33,7 +33,7 @@ const ROUNDS: u32 = 200;
 /// What one part came to.
 struct Outcome {
     counts: Counts,
-    /// What the reader has to know, when something failed.
+    /// What the reader has to know: why something failed, what passing tests counted.
     details: Option<String>,
 }
 
@@ -181,7 +181,12 @@ fn do_part(
             (counts.judged(finished.success), finished)
         }
     };
-    let details = (counts.failed > 0).then(|| explain(part, &finished, &log));
+    let mut details: Vec<_> =
+        counts::remarks(&finished.output).into_iter().map(str::to_owned).collect();
+    if counts.failed > 0 {
+        details.push(explain(part, &finished, &log));
+    }
+    let details = (!details.is_empty()).then(|| details.join("\n"));
     Ok(Outcome { counts, details })
 }
 

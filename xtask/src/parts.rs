@@ -134,7 +134,11 @@ pub(crate) fn all(runner: Runner, binary: &Path, rounds: u32) -> Vec<Part> {
             "storage",
             runner,
             &[Crates, Redis, Postgres, PgBouncer, Python],
-            test("--test storage"),
+            test(match runner {
+                // What its tests count is to be seen; nextest is told by its configuration.
+                Runner::CargoTest => "--test storage -- --show-output",
+                Runner::Nextest => "--test storage",
+            }),
         ),
         part("standalone", Work::Standalone),
         suite("end-to-end", runner, &[Crates], binary("--test end_to_end")),

@@ -57,9 +57,12 @@ const ROUNDS: usize = 128;
 /// [`expire`](KeyValue::expire) read the record first and write it by `compare_and_swap` (and
 /// start over if somebody else wrote, ending in [`ErrorKind::Conflict`] at worst), and that
 /// a [`put_if_absent`](KeyValue::put_if_absent) that finds something reads it.
-/// [`compare_and_swap`](KeyValue::compare_and_swap) and
-/// [`compare_and_delete`](KeyValue::compare_and_delete) go by the version alone: who has it has read
-/// and opened the record.
+/// [`compare_and_swap`](KeyValue::compare_and_swap) with another [`Ttl`] and
+/// [`compare_and_delete`](KeyValue::compare_and_delete) go by the version and by the store's expiry
+/// alone: who has the version has read and opened the record while it was live. Where the store
+/// expires it later than this process would, because its clock is behind or somebody lengthened the
+/// outer expiry, they still succeed meanwhile, as they would have a moment earlier; nobody gets at
+/// the version of a record after its end.
 ///
 /// # Stored form
 ///
@@ -125,7 +128,8 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
     /// The clock that the expiry inside is judged by.
     ///
     /// Processes that share a store should agree on the time: a record is absent as soon as
-    /// either the store or the reader finds it expired.
+    /// either the store or the reader finds it expired (under [Cost](Self#cost) are the two
+    /// operations that only ask the store).
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;

@@ -1,5 +1,8 @@
 //! What `Encrypted` defends against, and its keys: the same cases for every cipher.
 
+mod conflicts;
+mod warnings;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -8,6 +11,16 @@ use kv_storage::{
     limits, testing::TestClock,
 };
 use secrecy::{ExposeSecret, SecretString};
+
+use self::{
+    conflicts::{
+        others_who_always_write_in_between_are_a_conflict,
+        whoever_is_left_alone_in_the_last_round_succeeds,
+    },
+    warnings::{
+        a_refused_value_is_logged_without_what_is_secret, what_is_absent_or_expired_is_not_logged,
+    },
+};
 
 const DEPLOYMENT: &str = "https://issuer.example";
 
@@ -43,6 +56,11 @@ macro_rules! cases {
                 a_value_sealed_with_another_key_is_refused,
                 another_cipher_s_value_is_refused,
                 lengthening_the_outer_expiry_does_not_revive_a_record,
+                a_version_is_as_good_as_when_it_was_read,
+                a_refused_value_is_logged_without_what_is_secret,
+                what_is_absent_or_expired_is_not_logged,
+                others_who_always_write_in_between_are_a_conflict,
+                whoever_is_left_alone_in_the_last_round_succeeds,
                 the_limit_is_the_caller_s_value_not_its_envelope,
                 the_canary_stops_foreign_keys_and_lets_the_right_ones_pass,
                 the_canary_stops_another_cipher,
@@ -259,6 +277,36 @@ async fn lengthening_the_outer_expiry_does_not_revive_a_record<C: Ring>() {
     scene.clock.advance(Duration::from_hours(1));
     assert_eq!(store.get("codes", "keep").await.unwrap().unwrap().value, "new");
     assert_eq!(store.refused(), 0, "an expired record is not a forged one");
+}
+
+/// Whoever has a version had the record while it was live. By an operation that goes by the version
+/// alone it may be late, and the store decides: as documented, for looking would cost a read.
+async fn a_version_is_as_good_as_when_it_was_read<C: Ring>() {
+    let scene = Scene::<C>::new();
+    let store = &scene.store;
+    let ttl = Ttl::After(Duration::from_mins(1));
+    for lengthened in [false, true] {
+        let mut versions = Vec::new();
+        for key in ["keep", "swap", "delete"] {
+            scene.put("codes", key).await;
+            if lengthened {
+                scene.bare.expire("codes", key, Ttl::Forever).await.unwrap().unwrap();
+            }
+            versions.push(store.get("codes", key).await.unwrap().unwrap().version);
+        }
+        scene.clock.advance(Duration::from_mins(1));
+        let [keep, swap, delete] = versions.try_into().unwrap();
+        let kept = store.compare_and_swap("codes", "keep", keep, "new".into(), Ttl::Keep).await;
+        assert_eq!(kept.unwrap(), None);
+        let swapped = store.compare_and_swap("codes", "swap", swap, "new".into(), ttl).await;
+        assert_eq!(swapped.unwrap().is_some(), lengthened);
+        let deleted = store.compare_and_delete("codes", "delete", delete).await.unwrap();
+        assert_eq!(deleted, lengthened);
+
+        // Nobody gets at the version of what has expired.
+        assert_eq!(store.get("codes", "keep").await.unwrap(), None);
+        assert_eq!(store.take("codes", "keep").await.unwrap(), None);
+    }
 }
 
 async fn the_limit_is_the_caller_s_value_not_its_envelope<C: Ring>() {

@@ -77,6 +77,7 @@ pub struct Fixture {
     clock: Option<TestClock>,
     tasks: usize,
     rounds: usize,
+    closing: bool,
     guards: Vec<Box<dyn Any + Send + Sync>>,
 }
 
@@ -91,6 +92,7 @@ impl Fixture {
             clock: None,
             tasks: TASKS,
             rounds: Self::DEFAULT_ROUNDS,
+            closing: false,
             guards: vec![],
         }
     }
@@ -113,6 +115,14 @@ impl Fixture {
     #[must_use]
     pub fn with_rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
+        self
+    }
+
+    /// The store holds something that it lets go of when it is closed, such as files and
+    /// connections, so that nothing may work afterwards. Also for what is wrapped around it.
+    #[must_use]
+    pub fn with_closing(mut self) -> Self {
+        self.closing = true;
         self
     }
 
@@ -187,6 +197,12 @@ impl TestClock {
     pub fn advance(&self, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap();
         self.millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Turns the clock back, as an operator or a time server may.
+    pub fn set_back(&self, duration: Duration) {
+        let millis = u64::try_from(duration.as_millis()).unwrap();
+        self.millis.fetch_sub(millis, Ordering::SeqCst);
     }
 }
 
@@ -293,7 +309,8 @@ macro_rules! conformance {
                 expire_obeys_its_ttl,
                 expire_keeps_the_value,
                 zero_is_absent_at_once,
-                the_longest_duration_never_ends;
+                the_longest_duration_never_ends,
+                a_clock_that_is_set_back_takes_nothing;
             scans:
                 an_empty_collection_has_no_keys,
                 pages_hold_every_key,
@@ -301,7 +318,8 @@ macro_rules! conformance {
                 prefixes_are_literal,
                 prefixes_are_not_only_ascii,
                 other_collections_are_not_listed,
-                keys_that_stay_are_found_while_others_change;
+                keys_that_stay_are_found_while_others_change,
+                scans_beside_writers_find_what_stays_and_nothing_that_is_gone;
             races:
                 take_has_one_winner,
                 delete_has_one_winner,

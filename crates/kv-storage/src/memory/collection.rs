@@ -19,7 +19,7 @@ pub(super) const SHARDS: usize = 16;
 
 /// How many slots one operation looks at in passing for expired records: more than it can add, so
 /// that sweeping keeps up, and few enough that nobody waits.
-const SWEEP: usize = 8;
+pub(super) const SWEEP: usize = 8;
 
 /// Which present record an operation is meant for.
 #[derive(Clone, Copy)]

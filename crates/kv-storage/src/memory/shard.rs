@@ -34,6 +34,12 @@ pub(super) struct Shard {
     pub(super) share: Share,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread asked whether a record is live.
+    pub(super) static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 #[derive(Default)]
 struct Slot {
     record: Option<Record>,
@@ -70,6 +76,8 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn is_live(&self, now: i64) -> bool {
+        #[cfg(test)]
+        LOOKS.set(LOOKS.get() + 1);
         self.expires_at.is_none_or(|at| at > now)
     }
 
@@ -162,9 +170,9 @@ impl Shard {
                 continue;
             }
             slot.due = None;
-            match slot.record.as_ref().map(|record| record.expires_at) {
-                Some(Some(at)) if at <= now => return Some(self.remove(place)),
-                Some(expires_at) => self.schedule(place, expires_at),
+            match slot.record.as_ref().map(|record| (record.is_live(now), record.expires_at)) {
+                Some((false, _)) => return Some(self.remove(place)),
+                Some((true, expires_at)) => self.schedule(place, expires_at),
                 None => {}
             }
         }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use super::Memory;
+use super::{Memory, collection::SWEEP, shard::LOOKS};
 use crate::{Clock, Cursor, KeyValue, Ttl};
 
 fn at(seconds: u64) -> Clock {
@@ -52,6 +52,42 @@ async fn expired_records_are_dropped_in_passing() {
     store.clock = at(1);
     pass(&store).await;
     assert_eq!(usage(&store), (0, 0));
+}
+
+/// However many records there are, and however many of them have expired.
+#[tokio::test]
+async fn an_operation_looks_at_few_records() {
+    let mut store = Memory::builder().clock(at(0)).build();
+    for index in 0..10_000 {
+        let ttl = if index % 2 == 0 { seconds(1) } else { seconds(2) };
+        store.put("c", &index.to_string(), "value".into(), ttl).await.unwrap();
+    }
+    store.clock = at(1);
+    let version = store.get("c", "1").await.unwrap().unwrap().version;
+    for operation in 0..8 {
+        LOOKS.set(0);
+        let before = usage(&store).0;
+        match operation {
+            0 => drop(store.get("c", "3").await.unwrap().unwrap()),
+            1 => drop(store.put("c", "5", "value".into(), seconds(1)).await.unwrap()),
+            2 => assert!(store.delete("c", "7").await.unwrap()),
+            3 => drop(store.take("c", "9").await.unwrap().unwrap()),
+            4 => assert!(store.expire("c", "11", seconds(1)).await.unwrap().is_some()),
+            5 => {
+                let written = store.put_if_absent("c", "new", "value".into(), seconds(1)).await;
+                assert!(written.unwrap().is_some());
+            }
+            6 => {
+                let swap = store.compare_and_swap("c", "1", version, "new".into(), Ttl::Keep);
+                assert!(swap.await.unwrap().is_some());
+            }
+            _ => assert!(!store.compare_and_delete("c", "13", version).await.unwrap()),
+        }
+        let looks = LOOKS.get();
+        assert!((1..=SWEEP + 2).contains(&looks), "operation {operation} looks at {looks} records");
+        let gone = before.saturating_sub(usage(&store).0);
+        assert!(gone <= SWEEP + 1, "operation {operation} drops {gone} records");
+    }
 }
 
 #[tokio::test]

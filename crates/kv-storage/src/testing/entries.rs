@@ -286,7 +286,7 @@ pub async fn health_is_good(fixture: &Fixture) {
 }
 
 /// A store that was closed fails every operation with the same kind of error, if it held anything
-/// that it could let go of; closing it once more changes nothing.
+/// that it could let go of (see [`Fixture::with_closing`]); closing it once more changes nothing.
 pub async fn closing_is_final(fixture: &Fixture) {
     let store = fixture.store();
     store.put(COLLECTION, "k", "value".into(), Ttl::Forever).await.unwrap();
@@ -295,6 +295,7 @@ pub async fn closing_is_final(fixture: &Fixture) {
     let outcomes = every_operation(store, COLLECTION, "k", "new".into()).await;
     let health = store.health().await;
     let closed = health.is_err();
+    assert!(closed || !fixture.closing, "closing does not reach the store");
     for outcome in outcomes.into_iter().chain([health]) {
         match outcome {
             Ok(()) => assert!(!closed, "some operations go on"),

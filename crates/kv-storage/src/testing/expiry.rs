@@ -201,6 +201,34 @@ pub async fn the_longest_duration_never_ends(fixture: &Fixture) {
     assert_eq!(read(store, "expire").await, Some("value".into()));
 }
 
+/// A clock that is set back makes records live longer, by as much at most; it neither takes what is
+/// live nor spoils what is written then. Tries it where the clock can be turned.
+pub async fn a_clock_that_is_set_back_takes_nothing(fixture: &Fixture) {
+    let Some(clock) = &fixture.clock else { return };
+    let store = fixture.store();
+    store.put(COLLECTION, "ended", "old".into(), TTL).await.unwrap();
+    store.put(COLLECTION, "live", "value".into(), LONG_TTL).await.unwrap();
+    clock.advance(LIFE + PRECISION);
+    assert_eq!(read(store, "ended").await, None);
+
+    clock.set_back(LIFE);
+    // Whether it is still there is the store's affair, but all operations agree on it.
+    let ended = read(store, "ended").await;
+    assert!(ended.as_ref().is_none_or(|value| value == "old"));
+    let made = store.put_if_absent(COLLECTION, "ended", "new".into(), TTL).await.unwrap();
+    assert_eq!(made.is_some(), ended.is_none());
+    assert_eq!(read(store, "live").await, Some("value".into()));
+    store.put(COLLECTION, "since", "value".into(), TTL).await.unwrap();
+    clock.advance(LIFE / 2);
+    assert_eq!(read(store, "since").await, Some("value".into()));
+    clock.advance(LIFE / 2 + PRECISION);
+    assert_eq!(read(store, "since").await, None);
+    assert_eq!(read(store, "ended").await, None);
+    assert_eq!(read(store, "live").await, Some("value".into()));
+    clock.advance(LONG_LIFE);
+    assert_eq!(read(store, "live").await, None);
+}
+
 /// The version of a record that has expired by now.
 async fn expired_version(fixture: &Fixture, key: &str) -> Version {
     let entry = fixture.store().get(COLLECTION, key).await.unwrap().unwrap();

@@ -1,6 +1,14 @@
 //! Listing keys.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::task::{self, JoinSet};
 
 use super::{COLLECTION, Fixture};
 use crate::{KeyValue, Ttl};
@@ -84,6 +92,81 @@ pub async fn keys_that_stay_are_found_while_others_change(fixture: &Fixture) {
         }
     }
     assert!(seen.is_superset(&staying), "{seen:?}");
+}
+
+/// How many tasks write, and how many scan, at the same time.
+const WRITERS: usize = 4;
+const SCANNERS: usize = 4;
+
+/// How often each of them scans everything.
+const SCANS: usize = 5;
+
+/// Far more pages than there are keys: a scan must end although others write.
+const MANY_PAGES: usize = 10_000;
+
+/// Several tasks that scan while several others write find every key that stays, even if its
+/// record is rewritten all the time, and none that was gone before.
+pub async fn scans_beside_writers_find_what_stays_and_nothing_that_is_gone(fixture: &Fixture) {
+    let staying: BTreeSet<String> = (0..40).map(|index| format!("stays/{index}")).collect();
+    let gone: BTreeSet<String> = (0..10).map(|index| format!("gone/{index}")).collect();
+    put_all(fixture, &staying).await;
+    put_all(fixture, &gone).await;
+    for key in &gone {
+        assert!(fixture.store().delete(COLLECTION, key).await.unwrap());
+    }
+    let done = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let (store, done) = (Arc::clone(fixture.store()), Arc::clone(&done));
+        writers.spawn(async move {
+            for round in (0..40).cycle() {
+                let stays = format!("stays/{}", (round + 10 * writer) % 40);
+                store.put(COLLECTION, &stays, "new".into(), Ttl::Forever).await.unwrap();
+                // In turns ten more and ten fewer, which come before the others in some order.
+                let key = format!("{}/{writer}", round % 10);
+                if round / 10 % 2 == 0 {
+                    store.put(COLLECTION, &key, "value".into(), Ttl::Forever).await.unwrap();
+                } else {
+                    assert!(store.delete(COLLECTION, &key).await.unwrap());
+                }
+                task::yield_now().await;
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+    }
+    let mut scanners = JoinSet::new();
+    for scanner in 0..SCANNERS {
+        let (store, staying) = (Arc::clone(fixture.store()), staying.clone());
+        scanners.spawn(async move {
+            for _ in 0..SCANS {
+                let mut seen = BTreeSet::new();
+                let mut cursor = None;
+                for page in 0.. {
+                    assert!(page < MANY_PAGES, "a scan does not end while others write");
+                    let page = store.scan(COLLECTION, "", cursor, 3 + scanner).await.unwrap();
+                    seen.extend(page.keys);
+                    cursor = page.next;
+                    if cursor.is_none() {
+                        break;
+                    }
+                    task::yield_now().await;
+                }
+                assert!(seen.is_superset(&staying), "{seen:?}");
+                assert!(!seen.iter().any(|key| key.starts_with("gone")), "{seen:?}");
+            }
+        });
+    }
+    let mut scanned = Vec::new();
+    while let Some(ended) = scanners.join_next().await {
+        scanned.push(ended);
+    }
+    done.store(true, Ordering::Relaxed);
+    writers.join_all().await;
+    for ended in scanned {
+        ended.unwrap();
+    }
 }
 
 async fn put_all(fixture: &Fixture, keys: &BTreeSet<String>) {

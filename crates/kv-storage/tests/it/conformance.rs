@@ -59,27 +59,27 @@ conformance!(memory_fernet, async || {
 
 conformance!(disk_plain, async || {
     let (store, clock, directory) = disk().await;
-    fixture(store, clock).with_guard(directory)
+    fixture(store, clock).with_guard(directory).with_closing()
 });
 
 conformance!(disk_fernet, async || {
     let (store, clock, directory) = disk().await;
-    fixture(fernet(store, &clock), clock).with_guard(directory)
+    fixture(fernet(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(disk_aes_gcm, async || {
     let (store, clock, directory) = disk().await;
-    fixture(aes_gcm(store, &clock), clock).with_guard(directory)
+    fixture(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(sqlite_plain, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(store, clock).with_guard(directory)
+    fixture(store, clock).with_guard(directory).with_closing()
 });
 
 conformance!(sqlite_fernet, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(fernet(store, &clock), clock).with_guard(directory)
+    fixture(fernet(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_aes_gcm, async || {
@@ -89,7 +89,7 @@ conformance!(memory_aes_gcm, async || {
 
 conformance!(sqlite_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(aes_gcm(store, &clock), clock).with_guard(directory)
+    fixture(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_prefixed, async || {
@@ -104,7 +104,7 @@ conformance!(memory_limited, async || {
 
 conformance!(sqlite_wrapped_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(aes_gcm(wrapped(store), &clock), clock).with_guard(directory)
+    fixture(aes_gcm(wrapped(store), &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_metered, async || {

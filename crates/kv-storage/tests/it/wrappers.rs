@@ -1,11 +1,11 @@
-//! What is particular to `Prefixed` and `Limited`.
+//! What is particular to `Prefixed` and `Limited`, and what every wrapper does.
 
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use kv_storage::{
-    Aes256Gcm, Encrypted, Entry, ErrorKind, KeyValue, Limited, Memory, Prefixed, Result, Ttl,
-    Version, limits,
+    Aes256Gcm, Encrypted, Entry, ErrorKind, KeyValue, Limited, Memory, Metered, Prefixed, Result,
+    Sqlite, Ttl, Version, limits, testing::Faulty,
 };
 use secrecy::SecretString;
 
@@ -152,4 +152,30 @@ async fn a_limit_counts_what_rests() {
     let error = put(&store, "c", vec![0; 44]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
     assert_eq!(error.to_string(), "a value of 101 bytes is over the limit of 100");
+}
+
+#[tokio::test]
+async fn every_wrapper_closes_what_it_wraps() {
+    type Store = Arc<Sqlite>;
+    type Wrapper = fn(Store) -> Box<dyn KeyValue>;
+    let wrappers: [(&str, Wrapper); 7] = [
+        ("Encrypted", |store| Box::new(encrypted(store, &Aes256Gcm::generate_key()))),
+        ("Prefixed", |store| Box::new(Prefixed::new(store, "prefix").unwrap())),
+        ("Limited", |store| Box::new(Limited::new(store, 1000).unwrap())),
+        ("Metered", |store| Box::new(Metered::new(store).unwrap())),
+        ("Faulty", |store| Box::new(Faulty::new(store))),
+        ("Box", |store| Box::new(Box::new(store))),
+        ("Arc", |store| Box::new(Arc::new(store))),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for (name, wrapper) in wrappers {
+        let inner = Sqlite::open(directory.path().join(format!("{name}.sqlite"))).await.unwrap();
+        let inner = Arc::new(inner);
+        let store = wrapper(Arc::clone(&inner));
+        put(&store, "c", "value").await.unwrap();
+        store.close().await;
+        for health in [inner.health().await, store.health().await] {
+            assert_eq!(health.unwrap_err().kind(), ErrorKind::Unavailable, "{name}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use test_servers::rounds;
 
 /// An empty store for the suite, with as many rounds as are asked for.
 fn fixture(store: impl KeyValue) -> Fixture {
-    Fixture::new(store).with_rounds(rounds(Fixture::DEFAULT_ROUNDS))
+    Fixture::new(store).with_rounds(rounds(Fixture::DEFAULT_ROUNDS)).with_closing()
 }
 
 #[test]

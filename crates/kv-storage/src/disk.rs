@@ -21,7 +21,7 @@ use bytes::Bytes;
 use tokio::{task, time};
 
 use self::{
-    change::Change,
+    change::{Change, Done},
     engine::{Engine, Opener},
     writer::Writer,
 };
@@ -33,6 +33,10 @@ use crate::{
 /// How long a read or the answer to a write is waited for: far longer than any disk takes that
 /// works.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the writing thread looks for expired records, and whether a failed disk is back, while
+/// there is nothing to write.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Keeps records in one directory, for one process at a time.
 ///
@@ -88,6 +92,7 @@ impl Disk {
             directory: directory.as_ref().to_owned(),
             clock: system_clock(),
             opener: Arc::new(engine::open_file),
+            idle: IDLE,
         }
     }
 
@@ -112,8 +117,12 @@ impl Disk {
         let engine = Arc::clone(&self.engine);
         match time::timeout(PATIENCE, task::spawn_blocking(move || work(&engine))).await {
             Ok(Ok(read)) => read,
-            Ok(Err(panicked)) => {
-                Err(Error::new(ErrorKind::Unavailable, "read from the disk").with_source(panicked))
+            // The engine panics on a damaged file; what else ends a read is the process's end.
+            Ok(Err(ended)) if ended.is_panic() => {
+                Err(error::corrupt("the database").with_source(ended))
+            }
+            Ok(Err(ended)) => {
+                Err(Error::new(ErrorKind::Unavailable, "read from the disk").with_source(ended))
             }
             Err(late) => {
                 let message = "read from the disk: it does not answer";
@@ -122,7 +131,7 @@ impl Disk {
         }
     }
 
-    async fn write(&self, collection: &str, key: &str, change: Change) -> Result<Option<Entry>> {
+    async fn write(&self, collection: &str, key: &str, change: Change) -> Result<Done> {
         self.writer.write(record::key(collection, key), change).await
     }
 }
@@ -158,12 +167,17 @@ impl KeyValue for Disk {
     }
 
     async fn delete(&self, collection: &str, key: &str) -> Result<bool> {
-        Ok(self.take(collection, key).await?.is_some())
+        check(collection, key, &[])?;
+        Ok(self.write(collection, key, Change::Delete).await?.changed())
     }
 
     async fn take(&self, collection: &str, key: &str) -> Result<Option<Entry>> {
         check(collection, key, &[])?;
-        self.write(collection, key, Change::Remove { expected: None }).await
+        match self.write(collection, key, Change::Take).await? {
+            Done::Took(entry) => Ok(Some(entry)),
+            Done::RemovedMalformed => Err(error::corrupt("a record, which was removed,")),
+            Done::Nothing | Done::Changed => Ok(None),
+        }
     }
 
     async fn put_if_absent(
@@ -176,7 +190,7 @@ impl KeyValue for Disk {
         check(collection, key, &value)?;
         let version = Version::random()?;
         let change = Change::PutIfAbsent { value, version, ttl };
-        Ok(self.write(collection, key, change).await?.map(|_| version))
+        Ok(self.write(collection, key, change).await?.changed().then_some(version))
     }
 
     async fn compare_and_swap(
@@ -190,7 +204,7 @@ impl KeyValue for Disk {
         check(collection, key, &value)?;
         let version = Version::random()?;
         let change = Change::Swap { expected, value, version, ttl };
-        Ok(self.write(collection, key, change).await?.map(|_| version))
+        Ok(self.write(collection, key, change).await?.changed().then_some(version))
     }
 
     async fn compare_and_delete(
@@ -200,14 +214,15 @@ impl KeyValue for Disk {
         expected: Version,
     ) -> Result<bool> {
         check(collection, key, &[])?;
-        let change = Change::Remove { expected: Some(expected) };
-        Ok(self.write(collection, key, change).await?.is_some())
+        let change = Change::CompareAndDelete { expected };
+        Ok(self.write(collection, key, change).await?.changed())
     }
 
     async fn expire(&self, collection: &str, key: &str, ttl: Ttl) -> Result<Option<Version>> {
         check(collection, key, &[])?;
         let version = Version::random()?;
-        Ok(self.write(collection, key, Change::Expire { version, ttl }).await?.map(|_| version))
+        let change = Change::Expire { version, ttl };
+        Ok(self.write(collection, key, change).await?.changed().then_some(version))
     }
 
     async fn scan(
@@ -248,6 +263,7 @@ pub struct DiskBuilder {
     directory: PathBuf,
     clock: Clock,
     opener: Opener,
+    idle: Duration,
 }
 
 impl DiskBuilder {
@@ -271,7 +287,7 @@ impl DiskBuilder {
             Error::new(ErrorKind::Corrupt, message).with_source(panicked)
         })?;
         let engine = Arc::new(opened?);
-        let writer = Writer::start(Arc::clone(&engine), Arc::clone(&self.clock))?;
+        let writer = Writer::start(Arc::clone(&engine), Arc::clone(&self.clock), self.idle)?;
         Ok(Disk { engine, writer, clock: self.clock })
     }
 }

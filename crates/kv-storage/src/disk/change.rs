@@ -12,7 +12,33 @@ pub(super) enum Change {
     PutIfAbsent { value: Bytes, version: Version, ttl: Ttl },
     Swap { expected: Version, value: Bytes, version: Version, ttl: Ttl },
     Expire { version: Version, ttl: Ttl },
-    Remove { expected: Option<Version> },
+    Take,
+    Delete,
+    CompareAndDelete { expected: Version },
+}
+
+/// What a change did.
+pub(super) enum Done {
+    /// It does not apply to what is there.
+    Nothing,
+    Changed,
+    Took(Entry),
+    /// What was to be taken cannot be read, and was removed.
+    RemovedMalformed,
+}
+
+impl Done {
+    /// Whether what was asked for has happened.
+    pub(super) fn changed(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+}
+
+/// What lies under a key.
+enum Stored {
+    Nothing,
+    Record(Record),
+    Malformed,
 }
 
 /// Why a change was not made.
@@ -40,51 +66,67 @@ pub(super) struct Tables<'t> {
 }
 
 impl Tables<'_> {
-    /// Makes a change; what was written or removed, or `None` if the change does not apply.
-    pub(super) fn apply(
-        &mut self,
-        key: &[u8],
-        change: Change,
-        now: i64,
-    ) -> Result<Option<Entry>, Refusal> {
-        let stored = self.read(key)?;
+    /// Makes a change, if it applies.
+    pub(super) fn apply(&mut self, key: &[u8], change: Change, now: i64) -> Result<Done, Refusal> {
+        let stored = match self.read(key)? {
+            Stored::Nothing => None,
+            Stored::Record(record) => Some(record),
+            Stored::Malformed => return self.apply_to_malformed(key, change, now),
+        };
         let live = stored.as_ref().filter(|record| record.is_live(now));
         let present = live.and_then(|record| record.expires_at);
+        let is = |expected| live.is_some_and(|record| record.entry.version == expected);
         let (entry, ttl) = match change {
             Change::Put { value, version, ttl } => (Entry { value, version }, ttl),
             Change::PutIfAbsent { value, version, ttl } if live.is_none() => {
                 (Entry { value, version }, ttl)
             }
-            Change::Swap { expected, value, version, ttl }
-                if live.is_some_and(|record| record.entry.version == expected) =>
-            {
+            Change::Swap { expected, value, version, ttl } if is(expected) => {
                 (Entry { value, version }, ttl)
             }
             Change::Expire { version, ttl } => match live {
                 Some(record) => (Entry { value: record.entry.value.clone(), version }, ttl),
-                None => return Ok(None),
+                None => return Ok(Done::Nothing),
             },
-            Change::Remove { expected } => {
-                let meant = live.filter(|record| {
-                    expected.is_none_or(|expected| record.entry.version == expected)
-                });
-                let removed = meant.map(|record| record.entry.clone());
-                if removed.is_some() {
-                    self.remove(key, stored.as_ref())?;
-                }
-                return Ok(removed);
+            Change::Take => {
+                let Some(taken) = live.map(|record| record.entry.clone()) else {
+                    return Ok(Done::Nothing);
+                };
+                self.remove(key, stored.as_ref())?;
+                return Ok(Done::Took(taken));
             }
-            Change::PutIfAbsent { .. } | Change::Swap { .. } => return Ok(None),
+            Change::Delete if live.is_some() => return self.remove(key, stored.as_ref()),
+            Change::CompareAndDelete { expected } if is(expected) => {
+                return self.remove(key, stored.as_ref());
+            }
+            Change::PutIfAbsent { .. }
+            | Change::Swap { .. }
+            | Change::Delete
+            | Change::CompareAndDelete { .. } => return Ok(Done::Nothing),
         };
-        let expires_at = ttl.expires_at(now, present);
         self.unlist(key, stored.as_ref())?;
-        let record = Record { entry, expires_at };
-        self.entries.insert(key, record.encode().as_slice())?;
-        if let Some(at) = expires_at {
-            self.expiring.insert((at, key), ())?;
+        self.write(key, Record { entry, expires_at: ttl.expires_at(now, present) })
+    }
+
+    /// Only what overwrites or removes whatever is there touches what cannot be read.
+    fn apply_to_malformed(
+        &mut self,
+        key: &[u8],
+        change: Change,
+        now: i64,
+    ) -> Result<Done, Refusal> {
+        match change {
+            Change::Put { value, version, ttl } => {
+                let expires_at = ttl.expires_at(now, None);
+                self.write(key, Record { entry: Entry { value, version }, expires_at })
+            }
+            Change::Delete => self.remove(key, None),
+            Change::Take => {
+                self.remove(key, None)?;
+                Ok(Done::RemovedMalformed)
+            }
+            _ => Err(Refusal::Change(error::corrupt("a record"))),
         }
-        self.changed = true;
-        Ok(Some(record.entry))
     }
 
     /// Deletes up to `limit` records that have expired, soonest first; how many it were.
@@ -115,19 +157,27 @@ impl Tables<'_> {
         Ok(expired.len())
     }
 
-    fn read(&self, key: &[u8]) -> Result<Option<Record>, Refusal> {
+    fn read(&self, key: &[u8]) -> Result<Stored, Refusal> {
         let Some(stored) = self.entries.get(key)? else {
-            return Ok(None);
+            return Ok(Stored::Nothing);
         };
-        let record = Record::decode(stored.value());
-        record.ok_or_else(|| Refusal::Change(error::corrupt("a record"))).map(Some)
+        Ok(Record::decode(stored.value()).map_or(Stored::Malformed, Stored::Record))
     }
 
-    fn remove(&mut self, key: &[u8], stored: Option<&Record>) -> Result<(), Refusal> {
+    fn write(&mut self, key: &[u8], record: Record) -> Result<Done, Refusal> {
+        self.entries.insert(key, record.encode().as_slice())?;
+        if let Some(at) = record.expires_at {
+            self.expiring.insert((at, key), ())?;
+        }
+        self.changed = true;
+        Ok(Done::Changed)
+    }
+
+    fn remove(&mut self, key: &[u8], stored: Option<&Record>) -> Result<Done, Refusal> {
         self.unlist(key, stored)?;
         self.entries.remove(key)?;
         self.changed = true;
-        Ok(())
+        Ok(Done::Changed)
     }
 
     /// Forgets when the record that goes would have expired, and counts what it held.

@@ -12,17 +12,17 @@ use std::{
 
 use redb::{Database, WriteTransaction};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    task, time,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
+    time,
 };
 
 use super::{
     PATIENCE,
-    change::{Change, Refusal, Tables},
+    change::{Change, Done, Refusal, Tables},
     engine::{ABOUT, BATCH, ENTRIES, EXPIRING, Engine},
     error,
 };
-use crate::{Clock, Entry, Error, ErrorKind, Result, clock::unix_millis};
+use crate::{Clock, Error, ErrorKind, Result, clock::unix_millis};
 
 /// How many writes wait at most, and so how many go into one transaction; the next ones wait for
 /// their turn to wait. At the largest values that is a gigabyte, at usual ones a few megabytes.
@@ -31,10 +31,6 @@ const MAX_WAITING: usize = 512;
 /// How many expired records one transaction deletes beside those that it may itself have added.
 const SWEEP: usize = 256;
 
-/// How often the thread looks for expired records, and whether a failed disk is back, while there
-/// is nothing to write.
-const IDLE: Duration = Duration::from_secs(10);
-
 /// Files below this are not worth the wait of making them smaller.
 const COMPACT_FROM_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -42,7 +38,7 @@ const COMPACT_FROM_BYTES: u64 = 8 * 1024 * 1024;
 struct Job {
     key: Vec<u8>,
     change: Change,
-    answer: oneshot::Sender<Result<Option<Entry>>>,
+    answer: oneshot::Sender<Result<Done>>,
     turn: OwnedSemaphorePermit,
 }
 
@@ -51,29 +47,36 @@ pub(super) struct Writer {
     // None once it is closed.
     jobs: Mutex<Option<Sender<Job>>>,
     turns: Arc<Semaphore>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Its other end goes with the thread.
+    ended: watch::Receiver<()>,
 }
 
 impl Writer {
-    pub(super) fn start(engine: Arc<Engine>, clock: Clock) -> Result<Self> {
+    pub(super) fn start(engine: Arc<Engine>, clock: Clock, idle: Duration) -> Result<Self> {
         let (jobs, waiting) = channel();
-        let mut worker = Worker { freed: engine.file_length(), engine, clock, healthy: true };
-        let thread = thread::Builder::new()
+        let worker = Worker { freed: engine.file_length(), engine, clock, idle, healthy: true };
+        let (end, ended) = watch::channel(());
+        thread::Builder::new()
             .name("kv-storage-disk".to_owned())
-            .spawn(move || worker.run(&waiting))
+            .spawn(move || {
+                // Goes last, even if the worker panics.
+                let _end = end;
+                let mut worker = worker;
+                worker.run(&waiting);
+            })
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "start the writing thread").with_source(error)
             })?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
             turns: Arc::new(Semaphore::new(MAX_WAITING)),
-            thread: Mutex::new(Some(thread)),
+            ended,
         })
     }
 
     /// Hands the change over and waits for its answer. Once handed over it is made once, whether
     /// or not anybody still waits.
-    pub(super) async fn write(&self, key: Vec<u8>, change: Change) -> Result<Option<Entry>> {
+    pub(super) async fn write(&self, key: Vec<u8>, change: Change) -> Result<Done> {
         let turn = time::timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned()).await;
         let Ok(turn) = turn else {
             let message = "write to the disk: too many writes are waiting";
@@ -108,17 +111,16 @@ impl Writer {
     /// Lets the thread finish what waits, and end.
     pub(super) async fn close(&self) {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // Fails only if the thread panicked, and then it has ended as well.
-            let _ = task::spawn_blocking(move || thread.join()).await;
-        }
+        // Nothing is ever sent: it fails once the thread has ended.
+        let _ = self.ended.clone().changed().await;
     }
 }
 
 struct Worker {
     engine: Arc<Engine>,
     clock: Clock,
+    /// How long nothing is written before the thread looks around.
+    idle: Duration,
     /// How many bytes were removed or replaced since the file was last looked at.
     freed: u64,
     healthy: bool,
@@ -141,16 +143,24 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 impl Worker {
     fn run(&mut self, waiting: &Receiver<Job>) {
         loop {
-            match waiting.recv_timeout(IDLE) {
+            match waiting.recv_timeout(self.idle) {
                 Ok(first) => {
                     let mut jobs = vec![first];
                     jobs.extend(waiting.try_iter().take(MAX_WAITING));
                     self.serve(jobs);
                 }
-                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Timeout) => self.withstand(Self::tidy),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.give_space_back();
+            self.withstand(Self::give_space_back);
+        }
+    }
+
+    /// Does what nobody waits for. The engine may panic on a damaged file, which must not end the
+    /// thread: whoever writes next hears what is wrong.
+    fn withstand(&mut self, work: fn(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            self.healthy = false;
         }
     }
 
@@ -159,7 +169,7 @@ impl Worker {
         if !self.healthy
             && let Err(error) = self.recover()
         {
-            return jobs.into_iter().for_each(|job| drop(job.answer.send(Err(same(&error)))));
+            return jobs.into_iter().for_each(|job| drop(job.answer.send(Err(error.again()))));
         }
         let (answers, changes): (Vec<_>, Vec<_>) =
             jobs.into_iter().map(|job| ((job.answer, job.turn), (job.key, job.change))).unzip();
@@ -167,7 +177,7 @@ impl Worker {
         let made = self.transact(changes, limit);
         let outcomes = match made {
             Ok(outcomes) => outcomes,
-            Err(error) => answers.iter().map(|_| Err(same(&error))).collect(),
+            Err(error) => answers.iter().map(|_| Err(error.again())).collect(),
         };
         for ((answer, turn), outcome) in answers.into_iter().zip(outcomes) {
             drop(turn);
@@ -177,7 +187,7 @@ impl Worker {
     }
 
     /// While nobody writes: what has expired goes, and a disk that failed is tried again.
-    fn idle(&mut self) {
+    fn tidy(&mut self) {
         if !self.healthy && self.recover().is_err() {
             return;
         }
@@ -204,7 +214,7 @@ impl Worker {
         &mut self,
         changes: Vec<(Vec<u8>, Change)>,
         sweep: usize,
-    ) -> Result<Vec<Result<Option<Entry>>>> {
+    ) -> Result<Vec<Result<Done>>> {
         let now = unix_millis(&self.clock);
         // The library may panic on a damaged file; that must not end the thread.
         let worked = catch_unwind(AssertUnwindSafe(|| {
@@ -289,7 +299,7 @@ impl Worker {
     }
 }
 
-type Made = (Vec<Result<Option<Entry>>>, u64);
+type Made = (Vec<Result<Done>>, u64);
 
 fn transact(
     database: &Database,
@@ -332,13 +342,4 @@ fn commit(transaction: WriteTransaction) -> Result<(), Failure> {
     }
     transaction.open_table(ABOUT)?.insert(BATCH, batch.as_slice())?;
     transaction.commit().map_err(|error| Failure::Within { batch, error: error.into() })
-}
-
-/// The error for one more caller.
-fn same(error: &Error) -> Error {
-    let same = Error::new(error.kind(), error.to_string());
-    match std::error::Error::source(error) {
-        Some(source) => same.with_source(source.to_string()),
-        None => same,
-    }
 }

@@ -225,6 +225,27 @@ async fn a_damaged_database_is_corrupt_and_not_made_anew() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_removed_by_taking_it() {
+    const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+
+    let directory = tempfile::tempdir().unwrap();
+    Disk::open(directory.path()).await.unwrap().close().await;
+    let database = Database::open(directory.path().join("entries.redb")).unwrap();
+    let writing = database.begin_write().unwrap();
+    for key in crate::corrupt::KEYS {
+        let key = format!("c\0{key}");
+        writing.open_table(ENTRIES).unwrap().insert(key.as_bytes(), &b"short"[..]).unwrap();
+    }
+    writing.commit().unwrap();
+    drop(database);
+    let store = Disk::open(directory.path()).await.unwrap();
+    crate::corrupt::go_when_they_are_taken(&store).await;
+    assert_eq!(store.scan("c", "", None, 9).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.take("c", "kept").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.scan("c", "", None, 9).await.unwrap().keys, ["put"]);
+}
+
+#[tokio::test]
 async fn places_that_cannot_be_directories_are_named() {
     let parent = tempfile::tempdir().unwrap();
     let missing = parent.path().join("missing");

@@ -48,6 +48,13 @@ pub enum ErrorCode {
     UnsupportedResponseType,
     /// `invalid_scope` (RFC 6749 §4.1.2.1).
     InvalidScope,
+    /// `interaction_required`: a person has to be asked, which the client did not want (OpenID
+    /// Connect Core §3.1.2.6).
+    InteractionRequired,
+    /// `request_not_supported`: the parameters stand in a JWT (RFC 9101 §7).
+    RequestNotSupported,
+    /// `request_uri_not_supported`: the parameters stand elsewhere (RFC 9101 §7).
+    RequestUriNotSupported,
     /// `invalid_target`: the resource is not one of ours (RFC 8707 §2).
     InvalidTarget,
     /// `invalid_token`: the registration access token is not good (RFC 6750 §3.1, RFC 7592 §2.1).
@@ -75,6 +82,9 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InteractionRequired => "interaction_required",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidTarget => "invalid_target",
             Self::InvalidToken => "invalid_token",
             Self::InvalidRedirectUri => "invalid_redirect_uri",

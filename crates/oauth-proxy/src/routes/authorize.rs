@@ -130,6 +130,7 @@ fn checked(
             "`state` is too long: at most 8 KiB are carried",
         ));
     }
+    refuse_unsupported(params)?;
     if params.required("response_type")? != "code" {
         return Err(OAuthError::new(
             ErrorCode::UnsupportedResponseType,
@@ -157,6 +158,31 @@ fn checked(
         scopes: granted(app, requested),
         resource: resource.to_owned(),
     })
+}
+
+/// Refuses what would be answered otherwise than the client expects if it were left unread.
+/// Everything else that is unknown is ignored (OAuth 2.1 §3.1).
+fn refuse_unsupported(params: &Params) -> Result<(), OAuthError> {
+    let refuse = |code, why: &'static str| Err(OAuthError::new(code, why));
+    if params.one("request")?.is_some() {
+        let why = "`request` is not supported: send the parameters as they are";
+        return refuse(ErrorCode::RequestNotSupported, why);
+    }
+    if params.one("request_uri")?.is_some() {
+        let why = "`request_uri` is not supported: send the parameters as they are";
+        return refuse(ErrorCode::RequestUriNotSupported, why);
+    }
+    // OAuth 2.0 Multiple Response Type Encoding Practices §2.1.
+    if params.one("response_mode")?.is_some_and(|mode| mode != "query") {
+        return refuse(ErrorCode::InvalidRequest, "`response_mode` must be `query`");
+    }
+    // Clients of MCP send `consent`, more than once if the endpoint's URL has it, too: a person is
+    // asked anyway.
+    if params.all("prompt").flat_map(str::split_ascii_whitespace).any(|prompt| prompt == "none") {
+        let why = "a person is asked at every login: `prompt` cannot be `none`";
+        return refuse(ErrorCode::InteractionRequired, why);
+    }
+    Ok(())
 }
 
 /// Unknown scopes are dropped; a client that asks for nothing we know gets what is required.

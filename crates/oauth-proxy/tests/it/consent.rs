@@ -315,6 +315,17 @@ async fn what_is_wrong_with_a_request_goes_where_it_may_go() {
             "invalid_target",
         ),
         (format!("&response_type=code{pkce}&scope=a&scope=b"), "invalid_request"),
+        (format!("&response_type=code{pkce}&response_mode=fragment"), "invalid_request"),
+        (format!("&response_type=code{pkce}&response_mode=form_post"), "invalid_request"),
+        (format!("&response_type=code{pkce}&response_mode=query.jwt"), "invalid_request"),
+        (format!("&response_type=code{pkce}&prompt=none"), "interaction_required"),
+        (format!("&response_type=code{pkce}&prompt=login+none"), "interaction_required"),
+        (format!("&response_type=code{pkce}&request=e30.e30."), "request_not_supported"),
+        ("&request=e30.e30.".to_owned(), "request_not_supported"),
+        (
+            format!("&response_type=code{pkce}&request_uri=https://app.example/r"),
+            "request_uri_not_supported",
+        ),
     ] {
         let answer = deployment.get(&format!("{base}{rest}")).await;
         let location = answer.location();
@@ -323,6 +334,28 @@ async fn what_is_wrong_with_a_request_goes_where_it_may_go() {
         assert_eq!(param(location, "state").as_deref(), Some("s"));
         assert_eq!(param(location, "iss").as_deref(), Some("https://proxy.example"));
     }
+}
+
+/// What clients send without need, and what changes nothing.
+#[tokio::test]
+async fn what_is_the_case_anyway_may_be_asked_for() {
+    let deployment = Deployment::new();
+    let client = deployment.register().await;
+    for (name, value) in [
+        ("prompt", "consent"),
+        ("prompt", "login consent"),
+        ("prompt", "select_account"),
+        ("response_mode", "query"),
+        ("max_age", "0"),
+        ("login_hint", "alice"),
+        ("nonce", "n"),
+    ] {
+        let answer = deployment.get(&authorize_path(&client, &[(name, value)])).await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}={value}: {}", answer.body);
+    }
+    let twice = [("prompt", "consent"), ("prompt", "consent")];
+    let answer = deployment.get(&authorize_path(&client, &twice)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
 }
 
 #[tokio::test]

@@ -278,3 +278,23 @@ pub(super) fn changed(name: &str, value: &Value) -> Result<bool> {
         value => Ok(error::integer(name, value)? > 0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    /// Only who wrote must find out whether it was done.
+    #[test]
+    fn odd_answers_are_told_apart_by_what_was_asked() {
+        let kind = |outcome: Result<Option<Entry>>| outcome.unwrap_err().kind();
+        assert_eq!(kind(read_entry(Value::Int(1))), ErrorKind::Unavailable);
+        assert_eq!(kind(taken_entry(Value::Int(1))), ErrorKind::OutcomeUnknown);
+        let odd = changed("SET", &Value::BulkString(b"OK".to_vec())).unwrap_err();
+        assert_eq!(odd.kind(), ErrorKind::OutcomeUnknown);
+        let short = || Value::BulkString(vec![0; 15]);
+        assert_eq!(kind(read_entry(short())), ErrorKind::Corrupt);
+        assert_eq!(kind(taken_entry(short())), ErrorKind::Corrupt);
+        assert_eq!(changed("EVALSHA", &Value::Int(-1)).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}

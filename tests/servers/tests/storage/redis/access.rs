@@ -41,6 +41,19 @@ async fn passwords_are_needed_and_checked() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_there_is_named_with_the_way_out() {
+    let mut server = Server::start().unwrap();
+    server.kill();
+    for url in [server.url(), server.url().replace("redis:", "redis+cluster:")] {
+        let (kind, message) = refusal(&url).await;
+        assert_eq!(kind, ErrorKind::Unavailable, "{message}");
+        for part in [&format!("127.0.0.1:{}", server.port()), "is it running", "`--storage`"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn servers_that_throw_records_away_are_refused() {
     for policy in ["allkeys-lru", "volatile-ttl"] {
         let server =

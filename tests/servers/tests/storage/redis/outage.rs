@@ -195,6 +195,38 @@ async fn scripts_that_a_restart_forgot_are_sent_again() {
     server.kill();
 }
 
+/// A `WAIT` holds up what comes behind it on its connection, and reads have another.
+#[tokio::test]
+async fn reads_do_not_wait_for_replicas() {
+    let server = Server::start().unwrap();
+    let replica = RedisOptions::default().line(format!("replicaof 127.0.0.1 {}", server.port()));
+    let replica = Server::with(replica).unwrap();
+    let url = format!("{}?wait_replicas=1&wait_timeout=60s", server.url());
+    let deadline = Instant::now() + DEADLINE;
+    let store = loop {
+        match Redis::open(&url).await {
+            Ok(store) => break Arc::new(store),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    replica.pause().unwrap();
+    let writer = Arc::clone(&store);
+    let writing =
+        tokio::spawn(async move { writer.put("c", "k", "newer".into(), Ttl::Forever).await });
+    let read = async {
+        // The write is done, and waits for the replica.
+        while store.get("c", "k").await.unwrap().unwrap().value != "newer" {}
+        store.get_many("c", &["k", "absent"]).await.unwrap();
+        store.scan("c", "", None, 10).await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap();
+    assert!(!writing.is_finished(), "nobody confirmed it");
+    replica.resume().unwrap();
+    writing.await.unwrap().unwrap();
+}
+
 /// A command that was sent is done before those about the same key that are sent after it, even
 /// where nobody waits for it any more.
 #[tokio::test]

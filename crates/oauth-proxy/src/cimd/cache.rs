@@ -19,6 +19,9 @@ use crate::clock::UnixClock;
 /// are kept of clients in use.
 const MAX_COPIES: u64 = 1000;
 
+/// How many of either one host may have, so that none has them all; beyond it the oldest goes.
+const MAX_OF_HOST: usize = 250;
+
 /// How many failures are kept besides, each a few words.
 const MAX_FAILURES: u64 = 10_000;
 
@@ -166,6 +169,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
     pub(super) async fn note_use(&self, key: &str) {
         if self.in_use.get(key).await.is_none() {
             let copy = self.copies.remove(key).await;
+            make_room(&self.in_use, key, |copy| copy.as_ref().map(|copy| copy.fetched_at)).await;
             self.in_use.insert(key.to_owned(), copy).await;
         }
     }
@@ -295,6 +299,7 @@ impl<T: Send + Sync + 'static> Cache<T> {
         if self.in_use.contains_key(key) {
             self.in_use.insert(key.to_owned(), Some(copy)).await;
         } else {
+            make_room(&self.copies, key, |copy| copy.fetched_at).await;
             self.copies.insert(key.to_owned(), copy).await;
         }
     }
@@ -330,6 +335,31 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
         Ok(Failure { trouble, until: now + pause.as_secs() })
     }
+}
+
+/// Lets go of the oldest that the host of this URL has, if it has as many as it may.
+///
+/// It looks at all that is there, a thousand at most, and is followed or preceded by a fetch.
+async fn make_room<V, A>(kept: &future::Cache<String, V>, key: &str, age: impl Fn(&V) -> A)
+where
+    V: Clone + Send + Sync + 'static,
+    A: Ord,
+{
+    if kept.contains_key(key) {
+        return;
+    }
+    let of_host = kept.iter().filter(|(other, _)| host_of(other) == host_of(key));
+    let mut of_host: Vec<_> = of_host.map(|(other, value)| (age(&value), other)).collect();
+    of_host.sort_unstable();
+    let surplus = (of_host.len() + 1).saturating_sub(MAX_OF_HOST);
+    for (_, oldest) in of_host.into_iter().take(surplus) {
+        kept.invalidate(&*oldest).await;
+    }
+}
+
+/// The host of a URL in normal form, with its port: what stands after `https:` and nothing.
+fn host_of(url: &str) -> Option<&str> {
+    url.split('/').nth(2)
 }
 
 impl<T> fmt::Debug for Cache<T> {

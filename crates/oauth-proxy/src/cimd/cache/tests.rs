@@ -125,6 +125,30 @@ async fn a_flood_of_documents_pushes_out_no_client_in_use() {
     assert_eq!(*world.cache.in_use.get("used").await.unwrap().unwrap().value, 2);
 }
 
+#[tokio::test]
+async fn no_host_has_all_that_is_kept() {
+    let url = |host: &str, number: usize| format!("https://{host}/{number}");
+    for in_use in [false, true] {
+        let world = World::new();
+        for number in 0..MAX_OF_HOST + 10 {
+            let key = url("evil.example", number);
+            let _ = world.get(&key, STALE).await;
+            if in_use {
+                world.cache.note_use(&key).await;
+            }
+            world.wait(1);
+        }
+        let _ = world.get(&url("app.example", 0), STALE).await;
+        let is_kept = async |host: &str, number: usize| {
+            matches!(world.cache.known(&url(host, number)).await, Ok(Some(_)))
+        };
+        for number in 0..MAX_OF_HOST + 10 {
+            assert_eq!(is_kept("evil.example", number).await, number >= 10, "{number}");
+        }
+        assert!(is_kept("app.example", 0).await);
+    }
+}
+
 /// The wish for a newer copy, if the one that is there is a minute old.
 async fn newer(world: &World) -> Option<Want> {
     let than = world.cache.aged(KEY, Duration::from_mins(1), world.now()).await?;

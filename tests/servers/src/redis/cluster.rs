@@ -30,12 +30,12 @@ impl RedisCluster {
     pub fn start() -> Result<Self> {
         let mut nodes = Vec::new();
         for _ in 0..2 * MASTERS {
-            let mut options = RedisOptions::default()
+            let options = RedisOptions::default()
+                .cluster()
                 .line("appendonly yes")
                 .line("appendfsync everysec")
                 .line(format!("cluster-node-timeout {NODE_TIMEOUT_MILLIS}"))
                 .line("cluster-replica-validity-factor 0");
-            options.cluster = true;
             nodes.push(Redis::with(options)?);
         }
         let cluster = Self { nodes };

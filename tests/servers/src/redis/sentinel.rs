@@ -45,12 +45,12 @@ impl RedisSentinel {
         })?;
         let mut sentinels = Vec::new();
         for _ in 0..SENTINELS {
-            let mut options = RedisOptions::default()
+            let options = RedisOptions::default()
+                .sentinel()
                 .line(format!("sentinel monitor {NAME} 127.0.0.1 {port} 2"))
                 .line(format!("sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MILLIS}"))
                 .line(format!("sentinel failover-timeout {NAME} 5000"))
                 .line(format!("sentinel parallel-syncs {NAME} 2"));
-            options.sentinel = true;
             sentinels.push(Redis::with(options)?);
         }
         let all = Self { servers, sentinels };

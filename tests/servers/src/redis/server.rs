@@ -48,6 +48,20 @@ impl RedisOptions {
         self
     }
 
+    /// It is a sentinel.
+    #[must_use]
+    pub fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
+    /// It can be part of a cluster.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
+        self
+    }
+
     /// Listens with TLS besides: with this certificate and its key, both in PEM files.
     #[must_use]
     pub fn tls(mut self, certificate: &Path, key: &Path) -> Self {
@@ -125,7 +139,10 @@ impl Redis {
         }
         if options.cluster {
             lines.push("cluster-enabled yes".into());
-            lines.push(format!("cluster-port {}", self.second_port));
+            // With TLS the second port is taken, and the nodes meet at one that Redis chooses.
+            if !options.tls {
+                lines.push(format!("cluster-port {}", self.second_port));
+            }
         }
         if let Some(password) = &options.password {
             lines.push(format!("requirepass {password}"));

@@ -129,10 +129,13 @@ fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storage/redis/tls").join(name)
 }
 
+fn tls_options() -> RedisOptions {
+    RedisOptions::default().tls(&tls_file("server.pem"), &tls_file("server.key"))
+}
+
 #[tokio::test]
 async fn tls_is_checked() {
-    let options = RedisOptions::default().tls(&tls_file("server.pem"), &tls_file("server.key"));
-    let server = Server::with(options).unwrap();
+    let server = Server::with(tls_options()).unwrap();
     let url = |ca: &str| format!("{}?ca_file={}", server.tls_url(), tls_file(ca).display());
     let store = Redis::open(&url("ca.pem")).await.unwrap();
     store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
@@ -148,4 +151,44 @@ async fn tls_is_checked() {
     assert_eq!(refusal(&plain).await.0, ErrorKind::Unavailable);
     let unprotected = format!("redis://localhost:{}", server.second_port());
     assert_eq!(refusal(&unprotected).await.0, ErrorKind::Unavailable);
+}
+
+/// Both the sentinel and the master that it names are asked with TLS.
+#[tokio::test]
+async fn tls_reaches_the_master_that_a_sentinel_names() {
+    let server = Server::with(tls_options()).unwrap();
+    let monitor = format!("sentinel monitor main 127.0.0.1 {} 1", server.second_port());
+    let sentinel = Server::with(tls_options().sentinel().line(monitor)).unwrap();
+    let url = |port, ca| {
+        let ca = tls_file(ca);
+        let options = format!("wait_replicas=0&ca_file={}", ca.display());
+        format!("rediss+sentinel://127.0.0.1:{port}/main?{options}")
+    };
+    let store = Redis::open(&url(sentinel.second_port(), "ca.pem")).await.unwrap();
+    store.put("c", "k", "value".into(), Ttl::Forever).await.unwrap();
+    assert!(matches!(server.command(&["GET", "kv:c:k"]).unwrap(), Reply::Bytes(_)));
+    let (kind, message) = refusal(&url(sentinel.second_port(), "other.pem")).await;
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(message.contains("the TLS handshake failed"), "{message}");
+    let plain = refusal(&url(sentinel.port(), "ca.pem")).await;
+    assert_eq!(plain.0, ErrorKind::Unavailable, "{}", plain.1);
+}
+
+#[tokio::test]
+async fn tls_reaches_the_nodes_of_a_cluster() {
+    let options = tls_options().cluster().line("tls-cluster yes");
+    let node = Server::with(options).unwrap();
+    node.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).unwrap();
+    let url = |ca| {
+        let ca = tls_file(ca);
+        let options = format!("wait_replicas=0&ca_file={}", ca.display());
+        format!("rediss+cluster://127.0.0.1:{}?{options}", node.second_port())
+    };
+    let store = Redis::open(&url("ca.pem")).await.unwrap();
+    let keys: Vec<String> = (0..10).map(|index| index.to_string()).collect();
+    super::write_until_it_works(&store, &keys).await;
+    assert_eq!(store.scan("afterwards", "", None, 100).await.unwrap().keys.len(), keys.len());
+    let (kind, message) = refusal(&url("other.pem")).await;
+    assert_eq!(kind, ErrorKind::Unavailable);
+    assert!(message.contains("the TLS handshake failed"), "{message}");
 }

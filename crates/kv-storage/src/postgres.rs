@@ -281,8 +281,12 @@ impl KeyValue for Postgres {
             Argument::Millis(millis(ttl)),
             Argument::Flag(ttl == Ttl::Keep),
         ]);
-        let written = self.write(statement).await?;
-        Ok((!written.is_empty()).then_some(version))
+        if !self.write(statement).await?.is_empty() {
+            return Ok(Some(version));
+        }
+        // What is there and was left alone cannot be read.
+        self.get(collection, key).await?;
+        Ok(None)
     }
 
     async fn scan(

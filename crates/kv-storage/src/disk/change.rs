@@ -105,7 +105,7 @@ impl Tables<'_> {
             | Change::CompareAndDelete { .. } => return Ok(Done::Nothing),
         };
         self.unlist(key, stored.as_ref())?;
-        self.write(key, Record { entry, expires_at: ttl.expires_at(now, present) })
+        self.write(key, &Record { entry, expires_at: ttl.expires_at(now, present) })
     }
 
     /// Only what overwrites or removes whatever is there touches what cannot be read.
@@ -118,7 +118,7 @@ impl Tables<'_> {
         match change {
             Change::Put { value, version, ttl } => {
                 let expires_at = ttl.expires_at(now, None);
-                self.write(key, Record { entry: Entry { value, version }, expires_at })
+                self.write(key, &Record { entry: Entry { value, version }, expires_at })
             }
             Change::Delete => self.remove(key, None),
             Change::Take => {
@@ -164,7 +164,7 @@ impl Tables<'_> {
         Ok(Record::decode(stored.value()).map_or(Stored::Malformed, Stored::Record))
     }
 
-    fn write(&mut self, key: &[u8], record: Record) -> Result<Done, Refusal> {
+    fn write(&mut self, key: &[u8], record: &Record) -> Result<Done, Refusal> {
         self.entries.insert(key, record.encode().as_slice())?;
         if let Some(at) = record.expires_at {
             self.expiring.insert((at, key), ())?;

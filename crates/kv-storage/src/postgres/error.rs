@@ -86,6 +86,15 @@ pub(super) fn shared_session() -> Error {
     )
 }
 
+/// No connection became free in time, although they could be made.
+pub(super) fn busy() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "PostgreSQL: all connections are busy; if the server is not slow to answer, raise \
+         ?connections= of the storage URL",
+    )
+}
+
 /// A connection that was lost in the course of a read.
 pub(super) fn lost_read(error: sqlx::Error) -> Error {
     Error::new(ErrorKind::Unavailable, "the connection to PostgreSQL was lost")

@@ -1,7 +1,7 @@
 //! Connections: made when they are needed, and never used again after anything odd.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -44,13 +44,18 @@ const ATTEMPTS: u32 = 5;
 /// - A wait for a lock ends, by an error, before the client gives up.
 /// - A statement has no timeout: PostgreSQL acknowledges a commit whose wait for a standby one
 ///   interrupts.
-/// - Statements see what was committed before they began, whatever the default is.
-const SESSION: &str = "SELECT current_setting('transaction_read_only')::boolean, \
+const SETTINGS: &str = "SELECT current_setting('transaction_read_only')::boolean, \
      set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
      WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {local}), \
      set_config('lock_timeout', '5s', {local}), \
-     set_config('statement_timeout', '0', {local}), \
-     set_config('default_transaction_isolation', 'read committed', {local})";
+     set_config('statement_timeout', '0', {local})";
+
+/// Statements see what was committed before they began, whatever the default is.
+const SESSION_ISOLATION: &str = "SET default_transaction_isolation = 'read committed'";
+
+/// The same for the transaction that a request is: the default would be that of the next one. It
+/// comes before everything else, or it is too late.
+const REQUEST_ISOLATION: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
 /// Marks a session that keeps settings as one of ours, and tells whether it was one before.
 ///
@@ -71,6 +76,8 @@ pub(super) struct Pool {
     target: Target,
     turns: Semaphore,
     idle: Mutex<Vec<Idle>>,
+    /// Why the last connection could not be made, until one can: what keeps others waiting.
+    trouble: Mutex<Option<Error>>,
 }
 
 struct Idle {
@@ -81,7 +88,7 @@ struct Idle {
 impl Pool {
     pub(super) fn new(target: Target) -> Self {
         let turns = Semaphore::new(target.connections as usize);
-        Self { target, turns, idle: Mutex::default() }
+        Self { target, turns, idle: Mutex::default(), trouble: Mutex::default() }
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -158,14 +165,20 @@ impl Pool {
 
     /// A connection of one's own. Nothing happened if there is none.
     pub(super) async fn lease(&self) -> Result<Lease<'_>> {
-        let unavailable = |reason| Error::new(ErrorKind::Unavailable, reason);
-        let turn = time::timeout(TURN_TIMEOUT, self.turns.acquire())
-            .await
-            .map_err(|_| unavailable("PostgreSQL: all connections are busy; see ?connections="))?
-            .map_err(|_| unavailable("PostgreSQL: the store was closed"))?;
-        let connection = match self.trusted().await {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let turn = match time::timeout(TURN_TIMEOUT, self.turns.acquire()).await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(_)) => {
+                let message = "PostgreSQL: the store was closed";
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            Err(_) => return Err(self.trouble().as_ref().map_or_else(error::busy, Error::again)),
+        };
+        let connection = if let Some(connection) = self.trusted().await {
+            connection
+        } else {
+            let connected = self.connect().await;
+            *self.trouble() = connected.as_ref().err().map(Error::again);
+            connected?
         };
         Ok(Lease { connection, pool: self, _turn: turn })
     }
@@ -200,7 +213,8 @@ impl Pool {
         let mut connection =
             time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(late)?.map_err(failed)?;
         if target.prepared {
-            let text = format!("{}; {MARK}", SESSION.replace("{local}", "false"));
+            let settings = SETTINGS.replace("{local}", "false");
+            let text = format!("{SESSION_ISOLATION}; {settings}; {MARK}");
             let session = sqlx::raw_sql(AssertSqlSafe(text));
             let rows = time::timeout(CONNECT_TIMEOUT, session.fetch_all(&mut connection))
                 .await
@@ -219,7 +233,11 @@ impl Pool {
         Ok(connection)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+    fn trouble(&self) -> MutexGuard<'_, Option<Error>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -251,21 +269,29 @@ impl Lease<'_> {
                 return statement.prepared().fetch_all(connection).await;
             }
             // One request is one transaction, so a pooler cannot divide it.
-            let text = format!("{}; {}", SESSION.replace("{local}", "true"), statement.text());
+            let settings = SETTINGS.replace("{local}", "true");
+            let text = format!("{REQUEST_ISOLATION}; {settings}; {}", statement.text());
             sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await
         });
         let mut rows = match answer.await {
             Ok(answer) => answer.map_err(Failure::of)?,
             Err(late) => return Err(Failure::Lost(sqlx::Error::Io(late.into()))),
         };
-        if !self.pool.target.prepared && reads_only(&rows.remove(0)).map_err(Failure::Lost)? {
+        if self.pool.target.prepared {
+            return Ok(rows);
+        }
+        if rows.is_empty() {
+            // Not even the settings were answered: who knows what became of the statement.
+            return Err(Failure::Lost(sqlx::Error::RowNotFound));
+        }
+        if reads_only(&rows.remove(0)).map_err(Failure::Lost)? {
             return Err(Failure::Refused(error::read_only()));
         }
         Ok(rows)
     }
 }
 
-/// Reads the answer to [`SESSION`].
+/// Reads the answer to [`SETTINGS`].
 fn reads_only(row: &PgRow) -> sqlx::Result<bool> {
     row.try_get(0)
 }

@@ -40,10 +40,12 @@ const COMPARE_AND_DELETE: &str = "DELETE FROM {entries} AS entries \
      WHERE entries.collection = $1 AND entries.key = $2 AND entries.version = $3 AND {live} \
      RETURNING true";
 
+// A new version must not make whole what cannot be read.
 const EXPIRE: &str = "UPDATE {entries} AS entries SET version = $3, \
      expires_at = CASE WHEN $5 THEN entries.expires_at \
      ELSE clock_timestamp() + $4 * interval '1 millisecond' END \
-     WHERE entries.collection = $1 AND entries.key = $2 AND {live} RETURNING true";
+     WHERE entries.collection = $1 AND entries.key = $2 \
+     AND octet_length(entries.version) = 16 AND {live} RETURNING true";
 
 const DELETE: &str = "DELETE FROM {entries} AS entries \
      WHERE entries.collection = $1 AND entries.key = $2 AND {live} RETURNING true";

@@ -8,6 +8,7 @@ mod processes;
 mod refusals;
 mod schema;
 mod sessions;
+mod unreachable;
 
 use std::{
     sync::{

@@ -154,6 +154,20 @@ async fn rows_in_a_wrong_form_are_corrupt() {
     assert_eq!(many.unwrap_err().kind(), ErrorKind::Corrupt);
     let scanned = store.scan("d", "", None, 10).await;
     assert_eq!(scanned.unwrap_err().kind(), ErrorKind::Corrupt);
+    // Only what removes or replaces it touches it, and taking is among that.
+    let expired = store.expire("c", "short", Ttl::Forever).await;
+    assert_eq!(expired.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.put_if_absent("c", "short", "".into(), Ttl::Forever).await.unwrap(), None);
+    assert_eq!(store.get("c", "short").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.take("c", "short").await.unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(store.take("c", "short").await.unwrap(), None, "it can be redeemed by nobody");
+    let again = insert.replace("'d', ", "'e', ");
+    server.execute("postgres", &again).unwrap();
+    assert!(store.delete("c", "short").await.unwrap());
+    let third = insert.replace("'d', ", "'f', ");
+    server.execute("postgres", &third).unwrap();
+    let put = store.put("c", "short", "value".into(), Ttl::Keep).await.unwrap();
+    assert_eq!(store.get("c", "short").await.unwrap().unwrap().version, put);
 }
 
 #[tokio::test]

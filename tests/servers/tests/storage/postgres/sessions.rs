@@ -6,6 +6,7 @@ use kv_storage::{
     ErrorKind, KeyValue, Postgres, Ttl,
     testing::{Fixture, races},
 };
+use test_servers::{PgBouncer, PoolMode, Postgres as Server};
 
 use super::{chain, eventually, schema};
 
@@ -44,16 +45,31 @@ async fn an_acknowledged_write_is_on_disk_whatever_the_default_is() {
     }
 }
 
+/// With the default, they would collide time and again.
+async fn nothing_collides(url: &str) {
+    let fixture = Fixture::new(Postgres::open(url).await.unwrap());
+    races::counting_by_compare_and_swap_loses_nothing(&fixture).await;
+    races::writers_that_keep_the_expiry_all_succeed(&fixture).await;
+}
+
 #[tokio::test]
 async fn a_stricter_default_isolation_changes_nothing() {
     let (server, url) = schema();
     let strict = "CREATE ROLE strict SUPERUSER LOGIN PASSWORD 'p'; \
                   ALTER ROLE strict SET default_transaction_isolation = serializable";
     server.execute("postgres", strict).unwrap();
-    let store = Postgres::open(&url.replace("postgres@", "strict:p@")).await.unwrap();
-    let fixture = Fixture::new(store).with_guard(server);
-    races::counting_by_compare_and_swap_loses_nothing(&fixture).await;
-    races::writers_that_keep_the_expiry_all_succeed(&fixture).await;
+    let url = url.replace("postgres@", "strict:p@");
+    for prepared in [true, false] {
+        nothing_collides(&format!("{url}&prepared={prepared}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stricter_default_isolation_changes_nothing_behind_a_pooler() {
+    let strict = "default_transaction_isolation = serializable";
+    let server = Server::start_with(strict).unwrap();
+    let pooler = PgBouncer::start(&server, PoolMode::Transaction).unwrap();
+    nothing_collides(&format!("{}?prepared=false", pooler.url_of("postgres"))).await;
 }
 
 #[tokio::test]

@@ -75,9 +75,9 @@ pub enum Ttl {
     Keep,
     /// The record is absent from this duration after the write on.
     ///
-    /// Stores are exact to a second or better and may round up to their precision.
-    /// A duration of zero writes a record that is absent at once; one that is longer than a store
-    /// can count never ends.
+    /// The stores of this crate round up to whole milliseconds; another store may be exact to a
+    /// second only. A duration of zero writes a record that is absent at once; one that is longer
+    /// than a store can count never ends.
     After(Duration),
     /// The record never expires.
     Forever,
@@ -89,13 +89,18 @@ impl Ttl {
         match self {
             Self::Keep => present,
             Self::After(duration) => {
-                let millis = i64::try_from(duration.as_millis()).ok()?;
+                let millis = i64::try_from(whole_millis(duration)).ok()?;
                 // The last number stands for "never" itself.
                 now.checked_add(millis).filter(|&at| at < i64::MAX)
             }
             Self::Forever => None,
         }
     }
+}
+
+/// So many milliseconds, rounded up: what was to live at all is not absent at once.
+pub(crate) fn whole_millis(duration: Duration) -> u128 {
+    duration.as_nanos().div_ceil(1_000_000)
 }
 
 /// Where a [`scan`](KeyValue::scan) goes on. Only the store that made it can read it.
@@ -133,7 +138,10 @@ pub struct Page {
 ///   [`compare_and_swap`](Self::compare_and_swap) and
 ///   [`compare_and_delete`](Self::compare_and_delete) have one winner.
 /// - **An expired record is absent**, at once and to every operation, whether or not its space
-///   was given back.
+///   was given back. The clock is the one of who judges: of the server with Redis and PostgreSQL,
+///   else of the process ([`Clock`](crate::Clock)). Where it is set back, records live longer by as
+///   much, and one that had expired may be there again, if its space was not given back yet; where
+///   it is set forward, they end sooner.
 /// - **A write that was acknowledged is kept**, as far as the backend's documentation says.
 /// - **Errors say what happened**: see [`ErrorKind`]. A write that failed with anything but
 ///   [`ErrorKind::OutcomeUnknown`] changed nothing, except for a [`take`](Self::take) of a
@@ -414,3 +422,22 @@ macro_rules! forward {
 
 forward!(Arc);
 forward!(Box);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Ttl;
+
+    #[test]
+    fn lives_are_rounded_up_to_milliseconds() {
+        let ends = |duration| Ttl::After(duration).expires_at(10, Some(5));
+        assert_eq!(ends(Duration::ZERO), Some(10));
+        assert_eq!(ends(Duration::from_nanos(1)), Some(11));
+        assert_eq!(ends(Duration::from_millis(1)), Some(11));
+        assert_eq!(ends(Duration::from_micros(1001)), Some(12));
+        assert_eq!(ends(Duration::MAX), None);
+        assert_eq!(Ttl::Keep.expires_at(10, Some(5)), Some(5));
+        assert_eq!(Ttl::Forever.expires_at(10, Some(5)), None);
+    }
+}

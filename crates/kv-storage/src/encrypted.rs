@@ -159,7 +159,7 @@ impl<S: KeyValue, C: Cipher> Encrypted<S, C> {
     ) -> Result<Bytes> {
         limits::check_collection(collection)?;
         limits::check_key(key)?;
-        limits::check_length("a value", value.len(), limits::MAX_VALUE_BYTES)?;
+        limits::check_length("a value", value.len(), limits::MAX_VALUE_BYTES, limits::ELSEWHERE)?;
         let binding = self.binding(collection, key);
         let payload = Payload { expires_at, value }.encode();
         self.cipher.seal(&binding, &payload).map(Bytes::from)

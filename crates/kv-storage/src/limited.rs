@@ -51,7 +51,8 @@ impl<S: KeyValue> Limited<S> {
     }
 
     fn check(&self, value: &[u8]) -> Result<()> {
-        limits::check_length("a value", value.len(), self.max_value_bytes)
+        let way_out = "write less, or give Limited more";
+        limits::check_length("a value", value.len(), self.max_value_bytes, way_out)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     clock::{system_clock, unix_millis},
     contract::sealed::Sealed,
     limits,
+    open::{MemoryBounds, memory_bounds},
 };
 
 /// Keeps records in this process: fast, bounded, gone when it ends.
@@ -56,6 +57,24 @@ impl Memory {
     /// An empty store with the default bounds and the system's clock.
     pub fn new() -> Self {
         Self::builder().build()
+    }
+
+    /// An empty store with the bounds that a URL states: `memory:`, with the options `max_entries`
+    /// and `max_bytes` for what is not to be the default.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Misconfigured`](crate::ErrorKind::Misconfigured) if it says anything else.
+    pub fn open(url: &str) -> Result<Self> {
+        memory_bounds(url).map(Self::bounded)
+    }
+
+    pub(crate) fn bounded(bounds: MemoryBounds) -> Self {
+        let mut builder = Self::builder();
+        let MemoryBounds { max_entries, max_bytes } = bounds;
+        builder.bounds.entries = max_entries.unwrap_or(builder.bounds.entries);
+        builder.bounds.bytes = max_bytes.unwrap_or(builder.bounds.bytes);
+        builder.build()
     }
 
     /// An empty store with bounds or a clock of your own.

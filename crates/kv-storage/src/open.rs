@@ -1,11 +1,13 @@
 //! Choosing a backend at run time.
 
+mod bounds;
 mod path;
 #[cfg(test)]
 mod tests;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub(crate) use self::bounds::MemoryBounds;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use self::path::percent_decode;
 use crate::{Error, ErrorKind, KeyValue, Result};
@@ -21,8 +23,12 @@ struct Scheme {
     parse: fn(&Scheme, &str) -> Result<Place>,
 }
 
-const MEMORY: Scheme =
-    Scheme { name: "memory", form: "memory:", feature: "memory", parse: parse_memory };
+const MEMORY: Scheme = Scheme {
+    name: "memory",
+    form: "memory:",
+    feature: "memory",
+    parse: |scheme, rest| bounds::bounds(scheme, rest).map(Place::Memory),
+};
 
 const DISK: Scheme = Scheme {
     name: "disk",
@@ -76,7 +82,7 @@ const fn redis(name: &'static str, form: &'static str) -> Scheme {
 /// What a URL of this version asks for; a new one gets an arm in [`open`].
 #[derive(Debug, Eq, PartialEq)]
 enum Place {
-    Memory,
+    Memory(MemoryBounds),
     Disk(PathBuf),
     Sqlite(PathBuf),
     Postgres,
@@ -87,7 +93,7 @@ enum Place {
 ///
 /// | URL | store | feature |
 /// | --- | --- | --- |
-/// | `memory:` | `Memory` with the default bounds | `memory` |
+/// | `memory:`, `memory:?max_entries=200000&max_bytes=268435456` | `Memory` with the default bounds, or with these for each collection | `memory` |
 /// | `disk:///path/to/directory` | `Disk`; the directory is made if there is none, what it is in must exist | `disk` |
 /// | `sqlite:///path/to/file` | `Sqlite`; the file is made if there is none, its directory must exist | `sqlite` |
 /// | `postgres://user:password@host:port/database` (or `postgresql://…`) | `Postgres`, which documents its options, such as `?schema=` | `postgres` |
@@ -117,9 +123,9 @@ enum Place {
 pub async fn open(url: &str) -> Result<Arc<dyn KeyValue>> {
     match parse(url)? {
         #[cfg(feature = "memory")]
-        Place::Memory => Ok(Arc::new(crate::Memory::new())),
+        Place::Memory(bounds) => Ok(Arc::new(crate::Memory::bounded(bounds))),
         #[cfg(not(feature = "memory"))]
-        Place::Memory => Err(compiled_out(&MEMORY)),
+        Place::Memory(_) => Err(compiled_out(&MEMORY)),
         #[cfg(feature = "disk")]
         Place::Disk(directory) => {
             let opened = crate::Disk::open(directory).await;
@@ -163,11 +169,13 @@ fn parse(url: &str) -> Result<Place> {
     }
 }
 
-fn parse_memory(scheme: &Scheme, rest: &str) -> Result<Place> {
-    if rest.is_empty() {
-        return Ok(Place::Memory);
+/// The bounds in a URL that must be `memory:`.
+#[cfg(feature = "memory")]
+pub(crate) fn memory_bounds(url: &str) -> Result<MemoryBounds> {
+    match parse(url)? {
+        Place::Memory(bounds) => Ok(bounds),
+        _ => Err(wrong(&MEMORY, "it names another store")),
     }
-    Err(wrong(scheme, "it takes neither a path nor options"))
 }
 
 fn misconfigured(message: String) -> Error {

@@ -21,7 +21,10 @@ use self::{
     statement::{Argument, Statement, Statements},
     url::Target,
 };
-use crate::{Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version, limits, page};
+use crate::{
+    Cursor, Entry, Error, ErrorKind, KeyValue, Page, Result, Ttl, Version, contract::whole_millis,
+    limits, page,
+};
 
 /// One write in so many sweeps expired records...
 const SWEEP_EVERY: u64 = 32;
@@ -344,7 +347,7 @@ fn millis(ttl: Ttl) -> Option<i64> {
     match ttl {
         Ttl::Keep | Ttl::Forever => None,
         Ttl::After(duration) => {
-            i64::try_from(duration.as_millis()).ok().filter(|&millis| millis <= MAX_TTL_MILLIS)
+            i64::try_from(whole_millis(duration)).ok().filter(|&millis| millis <= MAX_TTL_MILLIS)
         }
     }
 }

@@ -144,11 +144,11 @@ impl Kept {
             builder = builder.audit(Arc::clone(audit) as _);
         }
         let (database, data): (Arc<dyn KeyValue>, _) = match &config.storage {
-            Storage::Memory => {
+            Storage::Memory(url) => {
                 let made = || KeyRing::new(MasterKey::generate());
                 let signing_keys = config.signing_keys.take().unwrap_or_else(made);
                 tracing::warn!("the state is in memory only; a restart logs everybody out");
-                let storage = builder.storage(Metered::new(Memory::new())?);
+                let storage = builder.storage(Metered::new(Memory::open(url)?)?);
                 let held = Held { database: None, _data: None };
                 return Ok(Self { storage, signing_keys, held });
             }

@@ -187,7 +187,12 @@ impl Collection {
         };
         Error::new(
             ErrorKind::TooLarge,
-            format!("collection {} is full: {bound} {unit}; raise {setting}", self.name),
+            format!(
+                "collection {} is full: {bound} {unit}; raise {setting}, as in \
+                 memory:?{setting}={}",
+                self.name,
+                bound.saturating_mul(2)
+            ),
         )
     }
 

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::{DISK, MEMORY, POSTGRES, Place, SQLITE, compiled_out, parse, redis};
+use super::{DISK, MEMORY, MemoryBounds, POSTGRES, Place, SQLITE, compiled_out, parse, redis};
 use crate::ErrorKind;
 
 fn refusal(url: &str) -> String {
@@ -11,8 +11,11 @@ fn refusal(url: &str) -> String {
 
 #[test]
 fn urls_name_places() {
-    assert_eq!(parse("memory:").unwrap(), Place::Memory);
-    assert_eq!(parse("MEMORY:").unwrap(), Place::Memory);
+    let memory = |max_entries, max_bytes| Place::Memory(MemoryBounds { max_entries, max_bytes });
+    assert_eq!(parse("memory:").unwrap(), memory(None, None));
+    assert_eq!(parse("MEMORY:").unwrap(), memory(None, None));
+    assert_eq!(parse("memory:?max_entries=7").unwrap(), memory(Some(7), None));
+    assert_eq!(parse("memory:?max_bytes=8&max_entries=7").unwrap(), memory(Some(7), Some(8)));
     for url in ["postgres://user:hunter2@host/db", "PostgreSQL://", "postgres:"] {
         assert_eq!(parse(url).unwrap(), Place::Postgres, "{url}");
     }
@@ -36,11 +39,32 @@ fn urls_name_places() {
 
 #[test]
 fn wrong_forms_name_the_right_one() {
-    for url in ["memory:/", "memory://", "memory:///path", "memory:?x", "memory::"] {
+    let path = "it takes no path, only options";
+    let options = "its options are max_entries and max_bytes";
+    let numbers = "max_entries and max_bytes are whole numbers from 1 on";
+    for (url, reason) in [
+        ("memory:/", path),
+        ("memory://", path),
+        ("memory:///path", path),
+        ("memory::", path),
+        ("memory:max_entries=1", path),
+        ("memory:?", options),
+        ("memory:?x", options),
+        ("memory:?max_entries", options),
+        ("memory:?entries=1", options),
+        ("memory:?max_entries=1&", options),
+        ("memory:?max_entries=", numbers),
+        ("memory:?max_entries=0", numbers),
+        ("memory:?max_entries=-1", numbers),
+        ("memory:?max_entries=+1", numbers),
+        ("memory:?max_bytes=1M", numbers),
+        ("memory:?max_bytes=99999999999999999999999", numbers),
+        ("memory:?max_bytes=1&max_bytes=2", "an option is given twice"),
+    ] {
         assert_eq!(
             refusal(url),
-            "the memory storage URL is wrong: it takes neither a path nor options; \
-             the URL's form is memory:"
+            format!("the memory storage URL is wrong: {reason}; the URL's form is memory:"),
+            "{url}"
         );
     }
     let absolute = "absolute and follow three slashes";
@@ -123,6 +147,8 @@ fn no_error_shows_a_password() {
         "hunter2:x",
         "memory://user:hunter2@host",
         "memory:hunter2",
+        "memory:?max_entries=hunter2",
+        "memory:?hunter2=1",
         "sqlite:hunter2",
         "sqlite://user:hunter2@host/kv.sqlite",
         "sqlite:///kv.sqlite?password=hunter2",

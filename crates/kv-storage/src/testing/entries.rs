@@ -145,7 +145,8 @@ pub async fn long_keys_are_refused(fixture: &Fixture) {
     }
 }
 
-/// Every write refuses a value beyond [`limits::MAX_STORED_BYTES`], and changes nothing.
+/// Every write refuses a value beyond [`limits::MAX_STORED_BYTES`], says so in the words of
+/// [`limits::check_value`], and changes nothing.
 pub async fn large_values_are_refused(fixture: &Fixture) {
     let store = fixture.store();
     let present = store.put(COLLECTION, "k", "small".into(), Ttl::Forever).await.unwrap();
@@ -156,7 +157,10 @@ pub async fn large_values_are_refused(fixture: &Fixture) {
         store.compare_and_swap(COLLECTION, "k", present, value, Ttl::Forever).await.map(drop),
     ];
     for outcome in outcomes {
-        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::TooLarge);
+        let error = outcome.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        let said = format!("of {} bytes is over the limit of ", limits::MAX_STORED_BYTES + 1);
+        assert!(error.to_string().contains(&said), "{error}");
     }
     assert_eq!(version(store, "k").await, Some(present));
     assert_eq!(read(store, "new").await, None);

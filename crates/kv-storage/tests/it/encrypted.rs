@@ -314,6 +314,11 @@ async fn the_limit_is_the_caller_s_value_not_its_envelope<C: Ring>() {
     let too_large = Bytes::from(vec![0; limits::MAX_VALUE_BYTES + 1]);
     let refused = scene.store.put("codes", "a", too_large, Ttl::Forever).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TooLarge);
+    assert_eq!(
+        refused.to_string(),
+        "a value of 1048577 bytes is over the limit of 1048576: keep what is larger elsewhere, or \
+         in parts"
+    );
 }
 
 async fn the_canary_stops_foreign_keys_and_lets_the_right_ones_pass<C: Ring>() {

@@ -1,6 +1,6 @@
 //! What is particular to `Memory`: its bounds.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kv_storage::{Error, ErrorKind, KeyValue, Memory, MemoryBuilder, Ttl, testing::TestClock};
 
@@ -14,7 +14,10 @@ async fn a_collection_full_of_entries_refuses_and_keeps_all() {
     }
     let error = put(&store, "full", "one more", "value").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert_eq!(error.to_string(), "collection full is full: 100 entries; raise max_entries");
+    assert_eq!(
+        error.to_string(),
+        "collection full is full: 100 entries; raise max_entries, as in memory:?max_entries=200"
+    );
     let absent = store.put_if_absent("full", "one more", "value".into(), Ttl::Keep).await;
     assert_eq!(absent.unwrap_err().kind(), ErrorKind::TooLarge);
     for index in 0..100 {
@@ -34,7 +37,10 @@ async fn a_collection_full_of_bytes_refuses_growth() {
     put(&store, "full", "key", &"v".repeat(97)).await.unwrap();
     let error = put(&store, "full", "", "v").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
-    assert_eq!(error.to_string(), "collection full is full: 100 bytes; raise max_bytes");
+    assert_eq!(
+        error.to_string(),
+        "collection full is full: 100 bytes; raise max_bytes, as in memory:?max_bytes=200"
+    );
     assert!(put(&store, "full", "key", &"v".repeat(98)).await.is_err());
 
     // Shrinking gives room, removing gives all of it back.
@@ -43,6 +49,30 @@ async fn a_collection_full_of_bytes_refuses_growth() {
     assert!(put(&store, "full", "", "v").await.is_err());
     store.take("full", "key").await.unwrap();
     put(&store, "full", "", &"v".repeat(93)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_url_states_the_bounds() {
+    for (url, entries) in [
+        ("memory:?max_entries=3", 3),
+        ("memory:?max_bytes=20", 4),
+        ("MEMORY:?max_entries=2&max_bytes=100", 2),
+        ("memory:?max_bytes=10&max_entries=100", 2),
+    ] {
+        let opened = kv_storage::open(url).await.unwrap();
+        let same: Arc<dyn KeyValue> = Arc::new(Memory::open(url).unwrap());
+        for store in [opened, same] {
+            for index in 0..entries {
+                put(&store, "c", &index.to_string(), "four").await.unwrap();
+            }
+            let error = put(&store, "c", "k", "four").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TooLarge, "{url}");
+            put(&store, "other", "k", "four").await.unwrap();
+        }
+    }
+    for url in ["sqlite:///kv.sqlite", "memory:?max_entries=0", "memory"] {
+        assert_eq!(Memory::open(url).unwrap_err().kind(), ErrorKind::Misconfigured, "{url}");
+    }
 }
 
 #[tokio::test]
@@ -61,10 +91,10 @@ async fn expired_records_make_room_wherever_they_lie() {
 
 #[tokio::test]
 async fn racing_writers_do_not_exceed_the_bounds() {
-    let store = std::sync::Arc::new(Memory::builder().max_entries(50).build());
+    let store = Arc::new(Memory::builder().max_entries(50).build());
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..16 {
-        let store = std::sync::Arc::clone(&store);
+        let store = Arc::clone(&store);
         tasks.spawn(async move {
             let mut written = 0;
             for index in 0..20 {

@@ -351,7 +351,7 @@ fn production(
         reader.wrong(&CONFIG_URL, "in production the provider must be reached by https");
     }
     let insisted = reader.switch(&DANGER_MEMORY_STORAGE) == Some(true) || !reader.is_complete();
-    if production && storage == Some(&Storage::Memory) && !insisted {
+    if production && matches!(storage, Some(Storage::Memory(_))) && !insisted {
         let flag = DANGER_MEMORY_STORAGE.own_name().flag();
         reader.wrong(
             &STORAGE,

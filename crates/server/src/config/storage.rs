@@ -6,6 +6,7 @@ use std::{
 };
 
 use etcetera::BaseStrategy;
+use kv_storage::Memory;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -27,8 +28,8 @@ const WITH_REPLICAS: &str =
 /// The storage that was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// Nothing is kept.
-    Memory,
+    /// Nothing is kept; the URL, which may state bounds.
+    Memory(String),
     /// A database file.
     Sqlite(PathBuf),
     /// A directory with a database, for this process alone.
@@ -101,7 +102,7 @@ impl Storage {
     pub(crate) fn facts(&self) -> StorageFacts {
         match self {
             Self::Shared(Shared { kind, once, .. }) => StorageFacts { kind, once },
-            Self::Memory => StorageFacts { kind: "memory", once: "while this process lives" },
+            Self::Memory(_) => StorageFacts { kind: "memory", once: "while this process lives" },
             Self::Sqlite(_) => StorageFacts { kind: "sqlite", once: KEPT },
             Self::Disk(_) => StorageFacts { kind: "disk", once: KEPT },
         }
@@ -111,8 +112,10 @@ impl Storage {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
         match scheme.as_deref() {
-            Some("memory") if text.len() == "memory:".len() => Ok(Self::Memory),
-            Some("memory") => Err("nothing can stand behind memory:".to_owned()),
+            Some("memory") => match Memory::open(text) {
+                Ok(_) => Ok(Self::Memory(text.to_owned())),
+                Err(error) => Err(error.to_string()),
+            },
             Some("sqlite") => path(text).map(Self::Sqlite).ok_or_else(|| {
                 "a database is named by its absolute path and nothing more, as in \
                  sqlite:///var/lib/oidc-proxy/state.sqlite"
@@ -155,7 +158,7 @@ fn path(text: &str) -> Option<PathBuf> {
 impl fmt::Display for Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Memory => f.write_str("memory:"),
+            Self::Memory(url) => f.write_str(url),
             Self::Shared(shared) => write!(f, "{}, shared by several processes", shared.kind),
             Self::Sqlite(path) => write_path(f, "sqlite", path),
             Self::Disk(path) => write_path(f, "disk", path),
@@ -177,7 +180,11 @@ mod tests {
     #[test]
     fn what_is_kept_where() {
         let sqlite = |path: &str| Ok(Storage::Sqlite(path.into()));
-        assert_eq!(Storage::parse("memory:"), Ok(Storage::Memory));
+        for text in ["memory:", "memory:?max_entries=200000&max_bytes=268435456"] {
+            assert_eq!(Storage::parse(text), Ok(Storage::Memory(text.to_owned())));
+        }
+        let why = Storage::parse("memory:?max_entries=many").unwrap_err();
+        assert!(why.contains("max_entries and max_bytes are whole numbers from 1 on"), "{why}");
         assert_eq!(Storage::parse("sqlite:///var/lib/x.sqlite"), sqlite("/var/lib/x.sqlite"));
         assert_eq!(Storage::parse("SQLite:///a%20b/c"), sqlite("/a b/c"));
         for text in ["memory:x", "memory", "sqlite:x", "sqlite://x/y", "sqlite:///", "", "x:y"] {

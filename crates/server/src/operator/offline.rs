@@ -27,7 +27,7 @@ impl Offline {
     ///
     /// The storage is in use by a server that shares it with nobody, or cannot be opened.
     pub(super) async fn open(mut config: Config) -> anyhow::Result<Self> {
-        if config.storage == Storage::Memory {
+        if let Storage::Memory(_) = config.storage {
             bail!("memory: is gone with the server; there is nothing to open");
         }
         let (audit, auditing) = audit::open(&config.operation.audit_log)?.unzip();

@@ -12,5 +12,5 @@ pub use crate::{
     pgbouncer::{PgBouncer, PoolMode},
     postgres::Postgres,
     redis::{Redis, RedisCluster, RedisSentinel},
-    rounds::rounds,
+    rounds::{rounds, rounds_of_wrapped},
 };

@@ -10,6 +10,20 @@ pub fn rounds(default: usize) -> usize {
     env::var_os("RACE_ROUNDS").map_or(default, |text| count(&text.to_string_lossy()))
 }
 
+/// The same for what is around a store that is raced itself: a tenth, but no fewer than `default`
+/// where that many are asked for.
+///
+/// # Panics
+///
+/// As for [`rounds`].
+pub fn rounds_of_wrapped(default: usize) -> usize {
+    fewer(rounds(default), default)
+}
+
+fn fewer(rounds: usize, default: usize) -> usize {
+    (rounds / 10).max(default).min(rounds)
+}
+
 fn count(text: &str) -> usize {
     match text.parse() {
         Ok(count) if count > 0 => count,
@@ -19,7 +33,12 @@ fn count(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, fewer};
+
+    #[test]
+    fn what_is_wrapped_races_less_where_there_are_many_rounds() {
+        assert_eq!([1, 8, 40, 200, 1000].map(|rounds| fewer(rounds, 8)), [1, 8, 8, 20, 100]);
+    }
 
     #[test]
     fn only_a_count_is_one() {

@@ -5,11 +5,16 @@ use kv_storage::{
     conformance, limits,
     testing::{Faulty, Fixture, TestClock},
 };
-use test_servers::rounds;
+use test_servers::{rounds, rounds_of_wrapped};
 
 /// An empty store, its clock, and as many rounds as are asked for.
 fn fixture(store: impl KeyValue, clock: TestClock) -> Fixture {
     Fixture::new(store).with_clock(clock).with_rounds(rounds(Fixture::DEFAULT_ROUNDS))
+}
+
+/// The same around a store that the suite is run on by itself as well.
+fn around(store: impl KeyValue, clock: TestClock) -> Fixture {
+    fixture(store, clock).with_rounds(rounds_of_wrapped(Fixture::DEFAULT_ROUNDS))
 }
 
 fn memory() -> (Memory, TestClock) {
@@ -54,7 +59,7 @@ conformance!(memory_plain, async || {
 
 conformance!(memory_fernet, async || {
     let (store, clock) = memory();
-    fixture(fernet(store, &clock), clock)
+    around(fernet(store, &clock), clock)
 });
 
 conformance!(disk_plain, async || {
@@ -64,12 +69,12 @@ conformance!(disk_plain, async || {
 
 conformance!(disk_fernet, async || {
     let (store, clock, directory) = disk().await;
-    fixture(fernet(store, &clock), clock).with_guard(directory).with_closing()
+    around(fernet(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(disk_aes_gcm, async || {
     let (store, clock, directory) = disk().await;
-    fixture(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
+    around(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(sqlite_plain, async || {
@@ -79,40 +84,40 @@ conformance!(sqlite_plain, async || {
 
 conformance!(sqlite_fernet, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(fernet(store, &clock), clock).with_guard(directory).with_closing()
+    around(fernet(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_aes_gcm, async || {
     let (store, clock) = memory();
-    fixture(aes_gcm(store, &clock), clock)
+    around(aes_gcm(store, &clock), clock)
 });
 
 conformance!(sqlite_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
+    around(aes_gcm(store, &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_prefixed, async || {
     let (store, clock) = memory();
-    fixture(Prefixed::new(store, "prefix").unwrap(), clock)
+    around(Prefixed::new(store, "prefix").unwrap(), clock)
 });
 
 conformance!(memory_limited, async || {
     let (store, clock) = memory();
-    fixture(Limited::new(store, limits::MAX_VALUE_BYTES).unwrap(), clock)
+    around(Limited::new(store, limits::MAX_VALUE_BYTES).unwrap(), clock)
 });
 
 conformance!(sqlite_wrapped_aes_gcm, async || {
     let (store, clock, directory) = sqlite().await;
-    fixture(aes_gcm(wrapped(store), &clock), clock).with_guard(directory).with_closing()
+    around(aes_gcm(wrapped(store), &clock), clock).with_guard(directory).with_closing()
 });
 
 conformance!(memory_metered, async || {
     let (store, clock) = memory();
-    fixture(Metered::new(store).unwrap(), clock)
+    around(Metered::new(store).unwrap(), clock)
 });
 
 conformance!(memory_faulty, async || {
     let (store, clock) = memory();
-    fixture(Faulty::new(store), clock)
+    around(Faulty::new(store), clock)
 });

@@ -115,7 +115,7 @@ async fn handles_that_race_have_one_winner() {
         opening.spawn(async move { Sqlite::open(path).await.unwrap() });
     }
     let handles: Vec<_> = opening.join_all().await.into_iter().map(Arc::new).collect();
-    for round in 0..test_servers::rounds(5) {
+    for round in 0..test_servers::rounds_of_wrapped(5) {
         let key = round.to_string();
         let absent = race(&handles, &key, |store, key| async move {
             store.put_if_absent("c", &key, "value".into(), Ttl::Forever).await.unwrap().is_some()

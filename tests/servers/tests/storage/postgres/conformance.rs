@@ -6,7 +6,7 @@ use kv_storage::{Aes256Gcm, Cipher, Encrypted, Fernet, Postgres, conformance, te
 use test_servers::Postgres as Server;
 
 use super::schema;
-use crate::fixture;
+use crate::{fixture, wrapped};
 
 /// A store in a schema of its own; few connections each, for many share a server.
 async fn store() -> (Postgres, Arc<Server>) {
@@ -16,7 +16,7 @@ async fn store() -> (Postgres, Arc<Server>) {
 
 async fn encrypted(cipher: impl Cipher) -> Fixture {
     let (store, server) = store().await;
-    fixture(Encrypted::new(store, cipher, "https://issuer.example")).with_guard(server)
+    wrapped(Encrypted::new(store, cipher, "https://issuer.example")).with_guard(server)
 }
 
 conformance!(together plain, async || {

@@ -7,7 +7,7 @@ use test_servers::{PgBouncer, PoolMode, Postgres as Server};
 use tokio::task::JoinSet;
 
 use super::{chain, eventually, refused, schema};
-use crate::fixture;
+use crate::wrapped;
 
 /// A pooler before the server that others use as well, and the URL of a schema of one's own.
 fn pooled(mode: PoolMode) -> (Arc<Server>, Arc<PgBouncer>, String) {
@@ -24,7 +24,7 @@ conformance!(together in_transaction_mode, {
         let (_, url) = schema();
         let (_, options) = url.split_once('?').unwrap();
         let url = format!("{}?{options}&prepared=false", pooler.url_of("postgres"));
-        fixture(Postgres::open(&url).await.unwrap()).with_guard(Arc::clone(&server))
+        wrapped(Postgres::open(&url).await.unwrap()).with_guard(Arc::clone(&server))
     }
 });
 

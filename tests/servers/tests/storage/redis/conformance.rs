@@ -4,7 +4,7 @@ use kv_storage::{Aes256Gcm, Encrypted, Fernet, Redis, conformance};
 use test_servers::{Redis as Server, RedisCluster, RedisSentinel};
 
 use super::with_prefix;
-use crate::fixture;
+use crate::{fixture, wrapped};
 
 /// Makes the three tests on servers that `$start` starts.
 macro_rules! suite {
@@ -24,7 +24,7 @@ macro_rules! suite {
                 async move || {
                     let store = Redis::open(&with_prefix(&servers.url())).await.unwrap();
                     let cipher = Fernet::new(&[Fernet::generate_key()]).unwrap();
-                    fixture(Encrypted::new(store, cipher, "https://issuer.example"))
+                    wrapped(Encrypted::new(store, cipher, "https://issuer.example"))
                 }
             });
 
@@ -33,7 +33,7 @@ macro_rules! suite {
                 async move || {
                     let store = Redis::open(&with_prefix(&servers.url())).await.unwrap();
                     let cipher = Aes256Gcm::new(&[Aes256Gcm::generate_key()]).unwrap();
-                    fixture(Encrypted::new(store, cipher, "https://issuer.example"))
+                    wrapped(Encrypted::new(store, cipher, "https://issuer.example"))
                 }
             });
         }

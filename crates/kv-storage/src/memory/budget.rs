@@ -99,7 +99,8 @@ impl Stock {
         }
         let missing = amount - *share;
         // Nobody keeps anything spare of the last that there is.
-        let spare = |rest: usize| if rest >= 4 * SHARDS * self.spare { self.spare } else { 0 };
+        let spare =
+            |rest: usize| if rest >= 4 * usize::from(SHARDS) * self.spare { self.spare } else { 0 };
         let after = |left: usize| left.checked_sub(missing).map(|rest| rest - spare(rest));
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) {
             Ok(before) => {

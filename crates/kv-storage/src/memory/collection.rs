@@ -2,7 +2,10 @@ use std::{
     hash::{BuildHasher, RandomState},
     mem,
     ops::Bound,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -15,7 +18,7 @@ use super::{
 use crate::{Cursor, Entry, Error, ErrorKind, Page, Result, Ttl, Version, Wiped, limits};
 
 /// Enough that 64 tasks seldom meet at one lock.
-pub(super) const SHARDS: usize = 16;
+pub(super) const SHARDS: u8 = 16;
 
 /// How many slots one operation looks at in passing for expired records: more than it can add, so
 /// that sweeping keeps up, and few enough that nobody waits.
@@ -62,7 +65,9 @@ pub(super) struct Collection {
     bounds: Bounds,
     budget: Budget,
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS as usize],
+    /// Where the next scan begins, so that those who scan at once do not meet at one lock.
+    next_scan: AtomicU8,
 }
 
 impl Collection {
@@ -73,6 +78,7 @@ impl Collection {
             budget: Budget::new(bounds),
             hasher: RandomState::new(),
             shards: Default::default(),
+            next_scan: AtomicU8::new(0),
         }
     }
 
@@ -161,9 +167,13 @@ impl Collection {
         now: i64,
     ) -> Page {
         let position = cursor.and_then(Position::read);
-        let mut position = position.unwrap_or(Position { shard: 0, after: None });
+        let mut position = position.unwrap_or_else(|| {
+            let first = self.next_scan.fetch_add(1, Ordering::Relaxed);
+            Position { first, done: 0, after: None }
+        });
         let mut keys = Vec::new();
-        while let Some(shard) = self.shards.get(position.shard) {
+        while position.done < SHARDS {
+            let shard = &self.shards[position.shard()];
             let start = match position.after {
                 Some(after) if after >= prefix => Bound::Excluded(after),
                 _ => Bound::Included(prefix),
@@ -175,7 +185,7 @@ impl Collection {
                 let next = Some(position.write());
                 return Page { keys, next };
             }
-            position = Position { shard: position.shard + 1, after: None };
+            position = Position { done: position.done + 1, after: None, ..position };
         }
         Page { keys, next: None }
     }
@@ -200,7 +210,7 @@ impl Collection {
     fn swept<'a>(&self, text: &'a str, now: i64) -> (Key<'a>, MutexGuard<'_, Shard>) {
         let hash = self.hasher.hash_one(text);
         // The shard's table goes by the highest and the lowest bits.
-        let shard = &self.shards[((hash >> 32) % SHARDS as u64) as usize];
+        let shard = &self.shards[((hash >> 32) % u64::from(SHARDS)) as usize];
         let mut shard = lock(shard);
         self.sweep(&mut shard, now, SWEEP);
         (Key { text, hash }, shard)
@@ -240,22 +250,28 @@ impl Collection {
 
 /// How far a scan has come.
 struct Position<'a> {
-    shard: usize,
+    /// The shard that it began with, round and round.
+    first: u8,
+    /// How many shards were listed to their end.
+    done: u8,
     /// The last key of the shard that was listed.
     after: Option<&'a str>,
 }
 
 impl<'a> Position<'a> {
+    fn shard(&self) -> usize {
+        usize::from(self.first.wrapping_add(self.done) % SHARDS)
+    }
+
     /// `None` for what is no cursor of ours: such a scan begins anew.
     fn read(Cursor(bytes): &'a Cursor) -> Option<Self> {
-        let (&shard, after) = bytes.split_first()?;
-        Some(Self { shard: shard.into(), after: Some(std::str::from_utf8(after).ok()?) })
+        let (&[first, done], after) = bytes.split_first_chunk()?;
+        Some(Self { first, done, after: Some(std::str::from_utf8(after).ok()?) })
     }
 
     fn write(&self) -> Cursor {
-        let shard = u8::try_from(self.shard).expect("there are fewer than 256 shards");
         let after = self.after.unwrap_or_default();
-        Cursor::new([&[shard], after.as_bytes()].concat())
+        Cursor::new([&[self.first, self.done], after.as_bytes()].concat())
     }
 }
 
